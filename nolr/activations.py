@@ -1,0 +1,108 @@
+"""Element-wise functions f, each with its derivative smoothed by Gaussian noise.
+
+    a(v) = d/dv E[f(v + ε)],  ε ~ N(0, σ²)
+
+is what the control variate needs: the mean slope that a noisy unit shows. It is finite even
+where f is a step, so the surrogate derivative of spiking networks falls out of the noise instead
+of being assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import pi, sqrt
+
+from nolr.backends import namespace
+from nolr.types import Array
+
+__all__ = ["Identity", "ReLU", "Sigmoid", "Step", "Tanh", "identity", "relu", "sigmoid", "tanh"]
+
+
+def normal_cdf(x: Array) -> Array:
+    """Φ(x) to within 3e-4: ½(1 + tanh(√(2/π)(x + 0.044715 x³))).
+
+    Hendrycks and Gimpel: Gaussian error linear units (arXiv:1606.08415), section 2. The gate of a
+    control variate need not be exact, and this is ten times as fast as an exact Φ.
+    """
+    xp = namespace(x)
+    inner = x * x
+    inner *= 0.044715 * sqrt(2 / pi)
+    inner += sqrt(2 / pi)
+    inner *= x
+    cdf = xp.tanh(inner)
+    cdf += 1.0
+    cdf *= 0.5
+    return cdf
+
+
+def _smooth(derivative: Callable[[Array], Array], v: Array, scale: float) -> Array:
+    """E[g(v + ε)] by three-point Gauss-Hermite quadrature, exact for polynomials up to degree 5."""
+    shift = sqrt(3.0) * scale
+    return (2.0 * derivative(v) + 0.5 * (derivative(v + shift) + derivative(v - shift))) / 3.0
+
+
+@dataclass(frozen=True)
+class Identity:
+    """f(z) = z."""
+
+    def __call__(self, z: Array) -> Array:
+        return z
+
+    def smoothed_derivative(self, v: Array, scale: float) -> Array:
+        return namespace(v).ones_like(v)
+
+
+@dataclass(frozen=True)
+class ReLU:
+    """f(z) = max(z, 0); the smoothed derivative is Φ(v/σ)."""
+
+    def __call__(self, z: Array) -> Array:
+        return namespace(z).maximum(z, 0.0)
+
+    def smoothed_derivative(self, v: Array, scale: float) -> Array:
+        return normal_cdf(v * (1.0 / scale))
+
+
+@dataclass(frozen=True)
+class Tanh:
+    """f(z) = tanh z; the derivative 1 - tanh² is smoothed by quadrature."""
+
+    def __call__(self, z: Array) -> Array:
+        return namespace(z).tanh(z)
+
+    def smoothed_derivative(self, v: Array, scale: float) -> Array:
+        return _smooth(lambda u: 1.0 - self(u) ** 2, v, scale)
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """f(z) = 1/(1 + e⁻ᶻ), computed as (1 + tanh(z/2))/2, which cannot overflow."""
+
+    def __call__(self, z: Array) -> Array:
+        return 0.5 * (1.0 + namespace(z).tanh(0.5 * z))
+
+    def smoothed_derivative(self, v: Array, scale: float) -> Array:
+        def derivative(u: Array) -> Array:
+            y = self(u)
+            return y * (1.0 - y)
+
+        return _smooth(derivative, v, scale)
+
+
+@dataclass(frozen=True)
+class Step:
+    """f(z) = 1 if z > threshold else 0; the smoothed derivative is φ((v - V)/σ)/σ."""
+
+    threshold: float = 0.0
+
+    def __call__(self, z: Array) -> Array:
+        return namespace(z).astype(z > self.threshold, z.dtype)
+
+    def smoothed_derivative(self, v: Array, scale: float) -> Array:
+        xp = namespace(v)
+        standard = (v - self.threshold) * (1.0 / scale)
+        return xp.exp(-0.5 * standard * standard) * (1.0 / (scale * sqrt(2 * pi)))
+
+
+identity, relu, tanh, sigmoid = Identity(), ReLU(), Tanh(), Sigmoid()

@@ -1,0 +1,46 @@
+"""Any other array-API library with arrays in host memory: torch on the CPU, array-api-strict.
+
+The strict library implements the standard and nothing else, so code that runs on it is
+backend-agnostic. Torch is used as an array library only; its autograd is never switched on.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from nolr.backends.numpy import host_normal
+from nolr.types import Array, Key, Shape
+
+__all__ = ["ArrayApiBackend"]
+
+NAMESPACES = {"torch": "array_api_compat.torch", "array-api-strict": "array_api_strict"}
+
+
+class ArrayApiBackend:
+    """An adapter for one namespace. The standard has no random numbers: they come from the host."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.xp = importlib.import_module(NAMESPACES[name])
+        self._dtypes = {
+            kind: getattr(self.xp, kind)
+            for kind in ("float32", "float64", "int32", "int64", "uint8", "bool")
+        }
+
+    def asarray(self, host: Any, dtype: str | None = None) -> Array:
+        # A copy: the host array may be read-only, which torch warns about, or be written later.
+        array = np.array(host, dtype=dtype)
+        return self.xp.asarray(array)
+
+    def to_host(self, array: Array) -> Any:
+        return np.array(array)
+
+    def normal(self, key: Key, shape: Shape, dtype: Any) -> Array:
+        host = "float32" if dtype == self._dtypes["float32"] else "float64"
+        return self.xp.asarray(host_normal(key, shape, host))
+
+    def synchronize(self) -> None:
+        """Nothing is queued."""

@@ -1,0 +1,131 @@
+"""CuPy: NVIDIA GPUs. The only module that may import cupy, and only when asked to.
+
+What differs from NumPy, and where it is dealt with:
+
+- reductions give 0-d arrays on the device; float() of one waits for the GPU, so library code
+  calls it once a step at most, and never in the middle of one;
+- nothing converts to NumPy implicitly: `to_host` is the only way back;
+- work is queued: `synchronize` before reading a clock;
+- writes to duplicate indices are undefined: none are used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from nolr.errors import BadInput
+from nolr.types import Array, Backend, Key, Shape
+
+__all__ = ["PHILOX", "CupyBackend", "open_cupy", "philox_words"]
+
+# Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3; SC 2011).
+# A counter-based generator: thread i encrypts (i, block, step, stage and stream) under the seed.
+# Nothing is seeded or stored, so one kernel launch is the whole draw.
+PHILOX = r"""
+__device__ inline void philox4x32(unsigned int c[4], unsigned int k0, unsigned int k1) {
+    for (int round = 0; round < 10; ++round) {
+        unsigned long long a = 0xD2511F53ULL * c[0];
+        unsigned long long b = 0xCD9E8D57ULL * c[2];
+        c[0] = (unsigned int)(b >> 32) ^ c[1] ^ k0;
+        c[2] = (unsigned int)(a >> 32) ^ c[3] ^ k1;
+        c[1] = (unsigned int)b;
+        c[3] = (unsigned int)a;
+        k0 += 0x9E3779B9U;
+        k1 += 0xBB67AE85U;
+    }
+}
+"""
+
+# Each thread turns four words into four normal numbers by two Box-Muller transforms.
+_FILL = r"""
+    unsigned int c[4] = {(unsigned int)i, c1, c2, c3};
+    philox4x32(c, k0, k1);
+    for (int pair = 0; pair < 2; ++pair) {
+        double u = (c[2 * pair] + 0.5) * 2.3283064365386963e-10;
+        double angle = c[2 * pair + 1] * 4.656612873077393e-10;
+        T sine, cosine, radius = sqrt((T)-2 * log((T)u));
+        sincospi((T)angle, &sine, &cosine);
+        long long at = 4 * (long long)i + 2 * pair;
+        if (at < size) out[at] = radius * cosine;
+        if (at + 1 < size) out[at + 1] = radius * sine;
+    }
+"""
+
+
+def philox_words(key: Key) -> tuple[int, int, int, int, int]:
+    """Spread a key over Philox's words (k0, k1, c1, c2, c3): different keys never collide.
+
+    Holds for seeds below 2⁶⁴, steps and blocks below 2³², stages below 2²⁴.
+    """
+    low = 0xFFFFFFFF
+    return (
+        key.seed & low,
+        (key.seed >> 32) & low,
+        key.block & low,
+        key.step & low,
+        (key.stream << 24) | key.stage,
+    )
+
+
+class CupyBackend:
+    """Arrays in the memory of the current CUDA device."""
+
+    name = "cupy"
+
+    def __init__(self, cupy: Any) -> None:
+        self._cupy = cupy
+        self.xp = importlib.import_module("array_api_compat.cupy")
+        self._fill = cupy.ElementwiseKernel(
+            "uint32 k0, uint32 k1, uint32 c1, uint32 c2, uint32 c3, int64 size",
+            "raw T out",
+            _FILL,
+            "nolr_philox_normal",
+            preamble=PHILOX,
+        )
+
+    def asarray(self, host: Any, dtype: str | None = None) -> Array:
+        return self._cupy.asarray(host, dtype=dtype)
+
+    def to_host(self, array: Array) -> Any:
+        return self._cupy.asnumpy(array)
+
+    def normal(self, key: Key, shape: Shape, dtype: Any) -> Array:
+        size = prod(shape)
+        normal = self._cupy.empty(shape, dtype)
+        if size:
+            words = (np.uint32(word) for word in philox_words(key))
+            self._fill(*words, size, normal, size=(size + 3) // 4)
+        return normal
+
+    def synchronize(self) -> None:
+        self._cupy.cuda.get_current_stream().synchronize()
+
+
+@cache
+def open_cupy() -> Backend:
+    """Import cupy and look for a GPU.
+
+    Raises:
+        BadInput: cupy is not installed, or the machine has no usable CUDA GPU.
+    """
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        raise BadInput(
+            f"backend 'cupy' needs the package cupy, which cannot be imported ({error}): run "
+            "pip install 'nolr[cuda12]' or 'nolr[cuda13]', or choose --backend numpy"
+        ) from None
+    try:
+        devices = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise BadInput(
+            f"backend 'cupy' found no usable CUDA GPU ({error}): choose --backend numpy"
+        ) from None
+    if devices == 0:
+        raise BadInput("backend 'cupy' found no CUDA GPU: choose --backend numpy")
+    return CupyBackend(cupy)

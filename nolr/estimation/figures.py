@@ -1,0 +1,133 @@
+"""Figures of merit of a gradient estimate, from two half batches.
+
+Let A and B be the mean gradients of the two halves of a batch. They are independent, so
+
+    E⟨A, B⟩ = ‖E[G]‖²                 the signal, without the noise's bias
+    E‖(A + B)/2‖² = ‖E[G]‖² + Var[G]   the power of the estimate G = (A + B)/2
+    signal-to-noise = signal / (power - signal)
+
+The variance is the total one, of the perturbations and of the minibatch together. It costs no
+more than the gradient itself, for any layer, because it needs `pullback` alone.
+
+Of a residual R the same figures give the weight of least mean squared error,
+λ* = ‖E[R]‖² / (‖E[R]‖² + Var[R]), which is signal over power.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import nan, sqrt
+from typing import NamedTuple
+
+from nolr.backends import namespace
+from nolr.types import Array, Params
+
+__all__ = ["Figures", "Merit", "StageFigures", "measure"]
+
+FORGETTING = 0.98
+
+
+class Merit(NamedTuple):
+    """Decayed sums over measurements, as plain numbers: every figure is a ratio of two of them."""
+
+    signal: float = 0.0
+    square: float = 0.0
+    """Of the squared signal, for its standard error."""
+    power: float = 0.0
+    weight: float = 0.0
+    """Sum of the discounts; 0 before the first measurement."""
+
+    def update(self, signal: float, power: float) -> Merit:
+        return Merit(
+            FORGETTING * self.signal + signal,
+            FORGETTING * self.square + signal**2,
+            FORGETTING * self.power + power,
+            FORGETTING * self.weight + 1.0,
+        )
+
+    def best_weight(self) -> float:
+        """The λ of least mean squared error, for the signal that is surely there.
+
+        Two standard errors are taken off the signal: where it drowns, its estimate is as often
+        positive as negative, and an estimate clipped at 0 would let noise in on average.
+        """
+        if self.weight < 2.0:
+            return 0.0
+        mean = self.signal / self.weight
+        spread = max(self.square / self.weight - mean**2, 0.0)
+        sure = mean - 2.0 * sqrt(spread * _effective_share(self.weight))
+        return min(max(sure * self.weight / self.power, 0.0), 1.0) if self.power > 0 else 0.0
+
+
+def _effective_share(weight: float) -> float:
+    """Σ d² / (Σ d)² for discounts d that sum to `weight`: one over the effective number."""
+    remembered = 1.0 - (1.0 - FORGETTING) * weight  # FORGETTING ** (number of measurements)
+    return (1.0 - FORGETTING) * (1.0 + remembered) / ((1.0 + FORGETTING) * (1.0 - remembered))
+
+
+def measure(halves: Sequence[Params]) -> tuple[float, float]:
+    """Return signal and power of G = (A + B)/2, given (A/2, B/2) by parameter name.
+
+    The halves of a batch of an odd number of samples differ by one, which is neglected.
+    """
+    first, second = halves
+    cross: Array = 0.0
+    square: Array = 0.0
+    for name, a in first.items():
+        xp = namespace(a)
+        a, b = xp.reshape(a, (-1,)), xp.reshape(second[name], (-1,))
+        total = a + b
+        cross += xp.vecdot(a, b)
+        square += xp.vecdot(total, total)
+    return 4.0 * float(cross), float(square)
+
+
+class StageFigures(NamedTuple):
+    """What is known of one stage's gradient estimate, as plain numbers."""
+
+    gradient_norm: float
+    """Root mean square norm of the estimate; NaN before the first measurement."""
+    variance: float
+    """Total variance of the estimate, summed over its entries; NaN likewise."""
+    signal_to_noise: float
+    """‖E[G]‖² / Var[G]; NaN likewise."""
+    beta: float
+    """Coefficient β of the control variate, 0 without one."""
+    residual: float
+    """Weight λ of the likelihood-ratio residual, 1 without a control variate."""
+    copies: int
+    """Noisy copies of every sample; 0 where the gradient is exact without any."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A report on an estimate: what is estimated, what it cost, and how well it went.
+
+    The figures of the stages stay on the device until they are read.
+    """
+
+    estimand: str
+    """The loss whose gradient is estimated, and whether without bias."""
+    forward_passes: int
+    """Forward passes of a sample in this step: the clean one, and one for each noisy copy."""
+    weights: tuple[tuple[Array, float, bool], ...]
+    """β, λ and whether there was noise, per stage."""
+    merit: tuple[Merit, ...]
+    copies: int
+
+    @property
+    def stages(self) -> tuple[StageFigures, ...]:
+        return tuple(
+            StageFigures(*_read(merit), float(beta), residual, self.copies if noised else 0)
+            for merit, (beta, residual, noised) in zip(self.merit, self.weights, strict=True)
+        )
+
+
+def _read(merit: Merit) -> tuple[float, float, float]:
+    """Norm, variance and signal-to-noise ratio."""
+    if merit.weight == 0:
+        return nan, nan, nan
+    variance = max(merit.power - merit.signal, 0.0)
+    ratio = max(merit.signal, 0.0) / variance if variance > 0 else nan
+    return sqrt(merit.power / merit.weight), variance / merit.weight, ratio

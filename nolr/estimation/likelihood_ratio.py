@@ -1,0 +1,314 @@
+"""The likelihood-ratio estimator: noise in a pre-activation, weighed by the loss it causes.
+
+For a stage with pre-activation v, noise ε and score s = -∇ε log p(ε),
+
+    ∇θ E[loss] = E[ loss · (∂v/∂θ)ᵀ s ]
+
+with the stage's input held at the value it had in that copy. No derivative of later stages
+appears, so nothing is propagated backwards. Peng et al.: A new likelihood ratio method for
+training artificial neural networks (INFORMS Journal on Computing 34, 2022).
+
+One step is one clean forward run and one sweep of noised tails. Copies are contracted before the
+weight product: δ = mean over copies of weight · score has the size of one stage, and the gradient
+is the single product δᵀx.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import NamedTuple
+
+from nolr.backends import backend_of, namespace, same_backend
+from nolr.copies import flatten_units, tile
+from nolr.errors import BadInput
+from nolr.estimation.baselines import CleanLoss
+from nolr.estimation.control_variates import Evidence, JacobianControlVariate
+from nolr.estimation.figures import Figures, Merit
+from nolr.estimation.schedules import LayerWise
+from nolr.estimation.stage import StageStep, odd_part
+from nolr.network import Sequential, Trace
+from nolr.noise import Gaussian
+from nolr.sampling import Antithetic, copy_groups
+from nolr.tails import run_tails
+from nolr.types import Array, Baseline, Key, Loss, Noise, Params, Sampler, Schedule
+
+__all__ = ["Estimate", "EstimatorState", "LikelihoodRatio"]
+
+
+class EstimatorState(NamedTuple):
+    """What an estimator remembers of earlier steps, one entry per stage."""
+
+    evidence: tuple[Evidence, ...]
+    """For the control variate: its running regressions."""
+    gradient: tuple[Merit, ...]
+    """Signal and power of the gradient estimate, for the report."""
+    residual: tuple[Merit, ...]
+    """Signal and power of the residual, for the adaptive λ."""
+
+
+class CleanRun(NamedTuple):
+    """A batch and what the network and the loss make of it without noise."""
+
+    network: Sequential
+    params: tuple[Params, ...]
+    loss: Loss
+    target: Array
+    trace: Trace
+    losses: Array
+    """(N,)."""
+    error: Array
+    """e, the derivative of the losses with respect to the features, (N, m)."""
+
+    def features(self, output: Array, losses: Array) -> Array:
+        """What the control variate regresses: the output, or a loss without derivative itself."""
+        return output if self.loss.differentiable else losses[..., None]
+
+
+class Estimate(NamedTuple):
+    """The result of one step."""
+
+    loss: Array
+    """Mean clean loss of the batch, ()."""
+    grads: tuple[Params, ...]
+    """Estimated gradient of the mean loss, in the layout of the parameters."""
+    info: Figures
+
+
+@dataclass(frozen=True)
+class LikelihoodRatio:
+    """Estimate the gradient of a network's mean loss by forward runs alone.
+
+    Args:
+        noise: distribution of ε, the same for every stage, or one per stage.
+        copies: noisy copies of every sample, in whole groups of the sampler.
+        sampler: how the copies' noise is drawn together.
+        schedule: which stages are noised together; decides the estimand.
+        baseline: what a copy's loss is compared with.
+        control_variate: predicts the credit of every unit; None for plain likelihood ratios.
+        monitor_every: measure signal and noise in every so many steps (never in batches of one
+            sample, which cannot be halved).
+        block_bytes: copies are worked through in blocks whose largest array is about this size,
+            so that it stays in the cache.
+
+    Raises:
+        BadInput: copies that make no whole number of groups, or too few for the baseline.
+    """
+
+    noise: Noise | tuple[Noise, ...] = Gaussian()
+    copies: int = 2
+    sampler: Sampler = Antithetic()
+    schedule: Schedule = LayerWise()
+    baseline: Baseline = CleanLoss()
+    control_variate: JacobianControlVariate | None = JacobianControlVariate()
+    monitor_every: int = 20
+    block_bytes: int = 1 << 20
+
+    def __post_init__(self) -> None:
+        groups = copy_groups(self.sampler, self.copies)
+        if groups < self.baseline.minimum_groups:
+            need = self.baseline.minimum_groups * len(self.sampler.signs)
+            raise BadInput(
+                f"the baseline {type(self.baseline).__name__} needs at least {need} copies with "
+                f"the sampler {type(self.sampler).__name__}, got {self.copies}"
+            )
+        if self.monitor_every < 1:
+            raise BadInput(f"monitor_every must be at least 1 step, got {self.monitor_every}")
+
+    def init(self, network: Sequential, params: tuple[Params, ...], loss: Loss) -> EstimatorState:
+        """Nothing is remembered yet. The shapes depend on whether the loss has a derivative."""
+        parameter = next(iter(params[network.stages[0]].values()))
+        backend, dtype = backend_of(parameter), parameter.dtype
+        if isinstance(self.noise, tuple) and len(self.noise) != len(network.stages):
+            raise BadInput(
+                f"the network has {len(network.stages)} stages but {len(self.noise)} noises were "
+                "given: give one per stage, or a single one for all"
+            )
+        control_variate = self.control_variate or JacobianControlVariate()
+        outputs = prod(network.output_shape) if loss.differentiable else 1
+        merits = tuple(Merit() for _ in network.stages)
+        evidence = tuple(
+            control_variate.init(backend, outputs, prod(shape), dtype)
+            for shape in network.noise_shapes
+        )
+        return EstimatorState(evidence, merits, merits)
+
+    def __call__(
+        self,
+        network: Sequential,
+        params: tuple[Params, ...],
+        batch: tuple[Array, Array],
+        loss: Loss,
+        key: Key,
+        state: EstimatorState,
+    ) -> tuple[Estimate, EstimatorState]:
+        """Estimate the gradient of the mean loss of one batch.
+
+        Args:
+            batch: inputs (N, *input_shape) and targets, on the backend of the parameters.
+            key: address of this step's noise; its step must be new in every call.
+            state: from `init`, or from the step before.
+
+        Raises:
+            BadInput: the batch does not fit the network.
+        """
+        x, target = batch
+        backend = same_backend(x=x, target=target)
+        if x.shape[0] != target.shape[0]:
+            raise BadInput(f"the batch has {x.shape[0]} inputs but {target.shape[0]} targets")
+        trace = network.run_clean(params, x)
+        losses, error = loss.value_and_gradient(trace.output, target)
+        if error is None:  # the loss takes the place of the output, with derivative 1
+            error = backend.xp.ones_like(losses)[:, None]
+        clean = CleanRun(network, params, loss, target, trace, losses, error)
+        monitor = key.step % self.monitor_every == 0 and x.shape[0] > 1
+        steps = self._predict(clean, state, monitor)
+        passes = self.schedule.passes([i for i, step in enumerate(steps) if step.noised])
+        for block, groups in enumerate(self._blocks(trace) if passes else ()):
+            self._run_copies(clean, steps, passes, groups, key._replace(block=block))
+        grads: list[Params] = [{} for _ in params]
+        for node, step in zip(network.stages, steps, strict=True):
+            grads[node] = step.gradient()
+        state = self._learn(steps, state)
+        info = Figures(
+            estimand=self._estimand(steps),
+            forward_passes=1 + self.copies * len(passes),
+            weights=tuple((step.beta, step.weight, step.noised) for step in steps),
+            merit=state.gradient,
+            copies=self.copies,
+        )
+        return Estimate(backend.xp.sum(losses) / losses.shape[0], tuple(grads), info), state
+
+    def _predict(self, clean: CleanRun, state: EstimatorState, monitor: bool) -> list[StageStep]:
+        """Predict every stage's credit, before any noise is drawn."""
+        network, trace = clean.network, clean.trace
+        steps = [
+            StageStep(network.layer(stage), visit, self._noise(stage), self.copies, monitor)
+            for stage, visit in enumerate(trace.visits)
+        ]
+        if (control_variate := self.control_variate) is None:
+            return steps
+        ends_with_stage = network.stages[-1] == len(network.nodes) - 1
+        for stage, step in enumerate(steps):
+            last = clean.loss.differentiable and ends_with_stage and step is steps[-1]
+            step.noised = not (last and control_variate.residual in (0, "adaptive"))
+            step.predict(control_variate, state.evidence[stage], clean.error, last)
+            if step.noised:
+                step.measures_residual = control_variate.residual == "adaptive"
+                step.weight = control_variate.weight(state.residual[stage])
+        return steps
+
+    def _run_copies(
+        self,
+        clean: CleanRun,
+        steps: list[StageStep],
+        passes: tuple[tuple[int, ...], ...],
+        groups: int,
+        key: Key,
+    ) -> None:
+        """Run one block of noisy copies and let every stage weigh its scores by the losses."""
+        xp, signs, samples = namespace(clean.losses), self.sampler.signs, clean.losses.shape[0]
+        white, noise = self._draw(clean, steps, passes, groups, key)
+        copies = [{stage: _copies(noise[stage], signs) for stage in stages} for stages in passes]
+        tails = run_tails(clean.network, clean.params, clean.trace, copies)
+
+        losses = clean.loss(tails.output, tile(clean.target, len(passes) * len(signs) * groups))
+        shape = (len(passes), len(signs), groups, samples)
+        features = xp.reshape(clean.features(tails.output, losses), (*shape, -1))
+        losses = xp.reshape(losses, shape)
+        centred = losses - self.baseline(losses, clean.losses)
+        odd_loss = odd_part(centred, signs)
+        if self.control_variate is not None and len(signs) == 1:  # a pair's own difference is odd
+            features = features - clean.features(flatten_units(clean.trace.output, 1), clean.losses)
+        shifts = odd_part(features, signs)
+        for index, stages in enumerate(passes):
+            flat = {stage: flatten_units(noise[stage], 2) for stage in stages}
+            foreseen = {stage: steps[stage].foresee(flat[stage]) for stage in stages}
+            if self.control_variate is not None:
+                seen = (self.control_variate, shifts[index, ...])
+                for stage in stages:
+                    steps[stage].observe(*seen, flat[stage], odd_loss[index, ...], foreseen[stage])
+            if not any(steps[stage].weighs for stage in stages):
+                continue
+            explained = sum(steps[stage].beta * foreseen[stage] for stage in stages)
+            for stage in stages:
+                step, local = steps[stage], tails.locals[stage]
+                score = flatten_units(step.noise.score(white[stage]), 2)
+                if stage == stages[0] and local.past is None:
+                    step.weigh_shared(score, odd_loss[index, ...] - explained)
+                else:
+                    surprise = centred[index, ...] - _signed(explained, signs)
+                    step.weigh_apart(local, score, surprise, signs)
+
+    def _draw(
+        self,
+        clean: CleanRun,
+        steps: list[StageStep],
+        passes: tuple[tuple[int, ...], ...],
+        groups: int,
+        key: Key,
+    ) -> tuple[dict[int, Array], dict[int, Array]]:
+        """White and coloured noise (groups, N, *noise_shape) of every noised stage."""
+        backend, samples = backend_of(clean.losses), clean.losses.shape[0]
+        white = {
+            stage: self.sampler.draw(
+                backend,
+                key._replace(stage=stage),
+                groups,
+                (samples, *clean.network.noise_shapes[stage]),
+                clean.losses.dtype,
+            )
+            for stages in passes
+            for stage in stages
+        }
+        return white, {stage: steps[stage].noise.colour(eta) for stage, eta in white.items()}
+
+    def _learn(self, steps: list[StageStep], state: EstimatorState) -> EstimatorState:
+        evidence = state.evidence
+        if self.control_variate is not None:
+            evidence = tuple(
+                step.learn(self.control_variate, old)
+                for step, old in zip(steps, evidence, strict=True)
+            )
+        return EstimatorState(
+            evidence,
+            tuple(s.judge_gradient(old) for s, old in zip(steps, state.gradient, strict=True)),
+            tuple(s.judge_residual(old) for s, old in zip(steps, state.residual, strict=True)),
+        )
+
+    def _noise(self, stage: int) -> Noise:
+        return self.noise[stage] if isinstance(self.noise, tuple) else self.noise
+
+    def _blocks(self, trace: Trace) -> Iterator[int]:
+        """Yield the number of groups in every block of copies."""
+        groups = self.copies // len(self.sampler.signs)
+        largest = max(visit.drive.size for visit in trace.visits)
+        group_bytes = len(self.sampler.signs) * largest * 4
+        size = max(self.baseline.minimum_groups, self.block_bytes // group_bytes)
+        blocks = max(1, groups // size)
+        for block in range(blocks):
+            yield groups // blocks + (block < groups % blocks)
+
+    def _estimand(self, steps: list[StageStep]) -> str:
+        estimand = f"gradient of {self.schedule.estimand}"
+        if self.control_variate is None or self.control_variate.residual == 1:
+            return f"{estimand}; unbiased"
+        if self.control_variate.residual == 0:
+            return f"learned feedback alone (residual 0), a biased estimate of the {estimand}"
+        exact = "" if steps[-1].noised else "; exact for the clean loss in the last stage"
+        return f"{estimand}, shrunk towards learned feedback (residual below 1: biased){exact}"
+
+
+def _copies(noise: Array, signs: tuple[float, ...]) -> Array:
+    """(groups, N, *shape) -> (signs·groups·N, *shape): every group's noise with every sign."""
+    xp = namespace(noise)
+    flat = xp.reshape(noise, (-1, *noise.shape[2:]))
+    return flat if len(signs) == 1 else xp.concat([flat, -flat])
+
+
+def _signed(explained: Array | float, signs: tuple[float, ...]) -> Array | float:
+    """(groups, N) -> (signs, groups, N): what is foreseen is odd in the noise."""
+    if isinstance(explained, float | int):  # nothing is foreseen
+        return explained
+    return namespace(explained).stack([sign * explained for sign in signs])

@@ -1,0 +1,98 @@
+"""Samplers: how the white noise of several copies of a sample is drawn together.
+
+A sampler draws one η for each *group* of copies and uses it with every sign of the group, so
+that anything even in the noise cancels exactly within the group. Draws go by key: see
+`nolr.types.Key`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from nolr.backends import get_backend
+from nolr.errors import BadInput, nearest
+from nolr.types import Array, Backend, Key, Sampler, Shape
+
+__all__ = ["SOURCES", "Antithetic", "Independent", "copy_groups"]
+
+SOURCES = ("device", "host")
+
+
+def _check_source(source: str) -> None:
+    if source not in SOURCES:
+        raise BadInput(f"there is no noise source {source!r}{nearest(source, SOURCES)}")
+
+
+def _draw(source: str, backend: Backend, key: Key, groups: int, shape: Shape, dtype: Any) -> Array:
+    if source == "device" or backend.name == "numpy":
+        return backend.normal(key, (groups, *shape), dtype)
+    kind = "float32" if dtype == backend.xp.float32 else "float64"
+    host = get_backend("numpy").normal(key, (groups, *shape), kind)
+    return backend.asarray(host)
+
+
+@dataclass(frozen=True)
+class Independent:
+    """Every copy has its own noise.
+
+    Args:
+        source: "device" draws where the arrays live; "host" draws with NumPy and copies, which
+            gives every backend the same numbers.
+    """
+
+    source: str = "device"
+
+    def __post_init__(self) -> None:
+        _check_source(self.source)
+
+    @property
+    def signs(self) -> tuple[float, ...]:
+        return (1.0,)
+
+    def draw(self, backend: Backend, key: Key, groups: int, shape: Shape, dtype: Any) -> Array:
+        return _draw(self.source, backend, key, groups, shape, dtype)
+
+
+@dataclass(frozen=True)
+class Antithetic:
+    """Copies come in pairs +η, -η (Hammersley and Morton, 1956): even terms of the loss cancel.
+
+    Args:
+        source: as for `Independent`.
+    """
+
+    source: str = "device"
+
+    def __post_init__(self) -> None:
+        _check_source(self.source)
+
+    @property
+    def signs(self) -> tuple[float, ...]:
+        return (1.0, -1.0)
+
+    def draw(self, backend: Backend, key: Key, groups: int, shape: Shape, dtype: Any) -> Array:
+        return _draw(self.source, backend, key, groups, shape, dtype)
+
+
+def copy_groups(sampler: Sampler, copies: int) -> int:
+    """Return how many groups `copies` copies make.
+
+    Raises:
+        BadInput: fewer than one copy, or not a whole number of groups.
+
+    >>> copy_groups(Antithetic(), 4)
+    2
+    """
+    if copies < 1:
+        raise BadInput(
+            f"copies must be at least 1, got {copies}: every estimate needs a noise draw"
+        )
+    size = len(sampler.signs)
+    if copies % size:
+        name = type(sampler).__name__.lower()
+        raise BadInput(
+            f"copies must be a multiple of {size} with the sampler {name!r}, got {copies}: "
+            f"choose {copies + size - copies % size}, or the sampler 'independent'"
+        )
+    return copies // size

@@ -1,0 +1,204 @@
+"""The vocabulary of nolr: arrays, parameters, keys, and the protocols that everything else fills.
+
+A network is a chain of stages. A stage with parameters θ computes a pre-activation v from its
+input x (and, if it is recurrent, from its own past), adds noise ε and applies a function f:
+
+    v = v(θ, x, past)        z = v + ε        y = f(z)
+
+Axis 0 of every array is the sample; *copies* of a sample (its noise draws) are tiled into it:
+rows 0..N-1 are copy 0 of all samples, rows N..2N-1 are copy 1, and so on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+__all__ = [
+    "Activation",
+    "Array",
+    "Backend",
+    "Baseline",
+    "Key",
+    "Layer",
+    "Loss",
+    "Noise",
+    "Optimizer",
+    "Params",
+    "Sampler",
+    "Schedule",
+    "Shape",
+    "Stream",
+]
+
+Array: TypeAlias = Any
+"""An array of any backend. The array itself says where it lives; see `nolr.backends`."""
+
+Shape: TypeAlias = tuple[int, ...]
+
+Params: TypeAlias = dict[str, Array]
+"""The parameters of one layer by name; empty for a layer without any."""
+
+
+class Stream:
+    """What a key's random numbers are for; different streams never share random numbers."""
+
+    SPLIT, INIT, SHUFFLE, NOISE = range(4)
+
+
+class Key(NamedTuple):
+    """The address of a random draw: the same key always gives the same numbers.
+
+    Nothing in nolr holds a random generator, so every draw can be made again: to compare
+    backends, to replay a step, or to resume a stopped run bit for bit.
+    """
+
+    seed: int
+    stream: int = Stream.NOISE
+    step: int = 0
+    stage: int = 0
+    block: int = 0
+
+
+class Backend(Protocol):
+    """Where arrays live, plus the few operations that the array-API standard lacks."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def xp(self) -> Any:
+        """The array-API namespace."""
+
+    def asarray(self, host: Any, dtype: str | None = None) -> Array:
+        """Copy a NumPy array (or anything NumPy can read) to this backend."""
+
+    def to_host(self, array: Array) -> Any:
+        """Copy an array of this backend to a NumPy array."""
+
+    def normal(self, key: Key, shape: Shape, dtype: Any) -> Array:
+        """Draw standard normal numbers on the device; a pure function of its arguments."""
+
+    def synchronize(self) -> None:
+        """Wait until all queued work is done (a no-op where nothing is queued)."""
+
+
+class Activation(Protocol):
+    """An element-wise function f, with its derivative smoothed by Gaussian noise."""
+
+    def __call__(self, z: Array) -> Array: ...
+
+    def smoothed_derivative(self, v: Array, scale: float) -> Array:
+        """Return d/dv E[f(v + ε)], ε ~ N(0, scale²): finite even where f is a step."""
+
+
+class Layer(Protocol):
+    """One link of the chain: v = drive(θ, x) + recurrence(θ, past);  z = v + ε;  y = f(z).
+
+    A layer holds no generator and no mutable state. The part of v that the input contributes,
+    `drive`, is separate from the response to it because all copies of a sample share it: it is
+    computed once, however many copies there are.
+    """
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of y without the sample axis; raises BadInput if `input_shape` does not fit."""
+
+    def noise_shape(self, input_shape: Shape) -> Shape | None:
+        """Shape of ε without the sample axis; None for a layer with nothing to train."""
+
+    def init(self, key: Key) -> Params:
+        """Initial parameters as NumPy float64 arrays, the same on every backend."""
+
+    def drive(self, params: Params, x: Array) -> Array:
+        """(N, *input) -> (N, *noise_shape): the input's contribution to v."""
+
+    def respond(
+        self, params: Params, drive: Array, noise: Array | None
+    ) -> tuple[Array, Array | None]:
+        """Return y (C·N, *output) and the past (None if not recurrent).
+
+        `noise` has C·N rows for the N rows of `drive`, or is None for a clean response (C = 1).
+        """
+
+    def pullback(self, x: Array, past: Array | None, score: Array) -> Params:
+        """(∂v/∂θ)ᵀ score, summed over rows, for x of as many rows as `score`: one GEMM."""
+
+    def gate(self, drive: Array, past: Array | None, scale: float) -> Array:
+        """Derivative of y with respect to v, smoothed by noise of standard deviation `scale`."""
+
+
+class Noise(Protocol):
+    """A distribution of ε, as a colouring of white noise η ~ N(0, I)."""
+
+    @property
+    def scale(self) -> float:
+        """Standard deviation of one unit, in units of the pre-activation."""
+
+    def colour(self, white: Array) -> Array:
+        """ε = C η."""
+
+    def score(self, white: Array) -> Array:
+        """-∇ε log p(ε) = C⁻ᵀ η."""
+
+
+class Sampler(Protocol):
+    """How the white noise of several copies is drawn together.
+
+    Copies come in groups of len(signs): each group draws one η and uses sign·η in each copy.
+    """
+
+    @property
+    def signs(self) -> tuple[float, ...]: ...
+
+    def draw(self, backend: Backend, key: Key, groups: int, shape: Shape, dtype: Any) -> Array:
+        """White noise η of shape (groups, *shape)."""
+
+
+class Schedule(Protocol):
+    """Which stages are noised together in one forward pass."""
+
+    @property
+    def estimand(self) -> str:
+        """The loss whose gradient is estimated, in words."""
+
+    def passes(self, stages: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+        """Partition the stages, in order, into passes; each pass is one noised tail."""
+
+
+class Baseline(Protocol):
+    """What is subtracted from a copy's loss: anything independent of that copy's noise."""
+
+    @property
+    def minimum_groups(self) -> int:
+        """How many groups of copies the baseline needs."""
+
+    def __call__(self, losses: Array, clean: Array) -> Array:
+        """losses (..., signs, groups, N), clean (N,) -> array that broadcasts with `losses`."""
+
+
+class Loss(Protocol):
+    """One loss per sample, never reduced over the batch."""
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the loss has a useful derivative with respect to the output."""
+
+    def check(self, targets: Any, output_shape: Shape) -> None:
+        """Raise BadInput unless `targets` (NumPy) suit outputs of `output_shape`."""
+
+    def __call__(self, output: Array, target: Array) -> Array:
+        """(N, m), (N, ...) -> (N,)."""
+
+    def value_and_gradient(self, output: Array, target: Array) -> tuple[Array, Array | None]:
+        """The losses (N,) and e = ∂loss/∂output (N, m); None if it is not differentiable."""
+
+
+class Optimizer(Protocol):
+    """A pair of pure functions on one flat parameter vector (P,)."""
+
+    def init(self, vector: Array) -> tuple[Array, ...]: ...
+
+    def update(
+        self, gradient: Array, state: tuple[Array, ...], vector: Array, step: int
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """Return the new vector and the new state; `step` counts from 0."""
