@@ -1,3 +1,121 @@
-"""nolr: neural networks trained without backpropagation, by forward runs and likelihood ratios."""
+"""nolr: neural networks trained without backpropagation, by forward runs and likelihood ratios.
+
+>>> import nolr
+>>> run = nolr.train("digits-dense", epochs=2)
+>>> run.test_accuracy > 0.8
+True
+
+Everything public can be reached from here and is imported when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "nolr.activations": ("Identity", "ReLU", "Sigmoid", "Step", "Tanh"),
+    "nolr.backends": ("find_backends", "get_backend"),
+    "nolr.data": ("Dataset", "Split", "split_stratified"),
+    "nolr.errors": ("BadInput", "Diverged"),
+    "nolr.estimation": (
+        "CleanLoss",
+        "JacobianControlVariate",
+        "Joint",
+        "LayerWise",
+        "LeaveGroupOut",
+        "LikelihoodRatio",
+        "NoBaseline",
+    ),
+    "nolr.layers": ("Dense", "Flatten"),
+    "nolr.learning_rates": ("Constant", "Cosine", "StepDecay"),
+    "nolr.losses": ("CrossEntropy", "MeanSquaredError", "ZeroOne"),
+    "nolr.network": ("Residual", "Sequential"),
+    "nolr.noise": ("Gaussian",),
+    "nolr.optimizers": ("SGD", "Adam"),
+    "nolr.runs": ("Run", "load", "resume", "train"),
+    "nolr.sampling": ("Antithetic", "Independent"),
+    "nolr.training": ("Trainer",),
+    "nolr.types": ("Key",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+if TYPE_CHECKING:
+    from nolr.activations import Identity, ReLU, Sigmoid, Step, Tanh
+    from nolr.backends import find_backends, get_backend
+    from nolr.data import Dataset, Split, split_stratified
+    from nolr.errors import BadInput, Diverged
+    from nolr.estimation import (
+        CleanLoss,
+        JacobianControlVariate,
+        Joint,
+        LayerWise,
+        LeaveGroupOut,
+        LikelihoodRatio,
+        NoBaseline,
+    )
+    from nolr.layers import Dense, Flatten
+    from nolr.learning_rates import Constant, Cosine, StepDecay
+    from nolr.losses import CrossEntropy, MeanSquaredError, ZeroOne
+    from nolr.network import Residual, Sequential
+    from nolr.noise import Gaussian
+    from nolr.optimizers import SGD, Adam
+    from nolr.runs import Run, load, resume, train
+    from nolr.sampling import Antithetic, Independent
+    from nolr.training import Trainer
+    from nolr.types import Key
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "Antithetic",
+    "BadInput",
+    "CleanLoss",
+    "Constant",
+    "Cosine",
+    "CrossEntropy",
+    "Dataset",
+    "Dense",
+    "Diverged",
+    "Flatten",
+    "Gaussian",
+    "Identity",
+    "Independent",
+    "JacobianControlVariate",
+    "Joint",
+    "Key",
+    "LayerWise",
+    "LeaveGroupOut",
+    "LikelihoodRatio",
+    "MeanSquaredError",
+    "NoBaseline",
+    "ReLU",
+    "Residual",
+    "Run",
+    "Sequential",
+    "Sigmoid",
+    "Split",
+    "Step",
+    "StepDecay",
+    "Tanh",
+    "Trainer",
+    "ZeroOne",
+    "find_backends",
+    "get_backend",
+    "load",
+    "resume",
+    "split_stratified",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'nolr' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -172,13 +172,33 @@ class LikelihoodRatio:
             grads[node] = step.gradient()
         state = self._learn(steps, state)
         info = Figures(
-            estimand=self._estimand(steps),
+            estimand=self.estimand(network, loss),
             forward_passes=1 + self.copies * len(passes),
             weights=tuple((step.beta, step.weight, step.noised) for step in steps),
             merit=state.gradient,
             copies=self.copies,
         )
         return Estimate(backend.xp.sum(losses) / losses.shape[0], tuple(grads), info), state
+
+    def estimand(self, network: Sequential, loss: Loss) -> str:
+        """Say in words whose gradient is estimated, and whether without bias."""
+        estimand = f"gradient of {self.schedule.estimand}"
+        if self.control_variate is None or self.control_variate.residual == 1:
+            return f"{estimand}; unbiased"
+        if self.control_variate.residual == 0:
+            estimand = f"learned feedback (residual 0), a biased estimate of the {estimand}"
+        else:
+            estimand += ", shrunk towards learned feedback (residual below 1: biased)"
+        exact = "; in the last stage exact for the clean loss"
+        return estimand + (exact if self._last_is_exact(network, loss) else "")
+
+    def _last_is_exact(self, network: Sequential, loss: Loss) -> bool:
+        """Whether the last stage goes without noise: its credit is e itself, known exactly."""
+        return (
+            self.control_variate is not None
+            and self.control_variate.residual in (0, "adaptive")
+            and _ends_in_stage(network, loss)
+        )
 
     def _predict(self, clean: CleanRun, state: EstimatorState, monitor: bool) -> list[StageStep]:
         """Predict every stage's credit, before any noise is drawn."""
@@ -189,10 +209,11 @@ class LikelihoodRatio:
         ]
         if (control_variate := self.control_variate) is None:
             return steps
-        ends_with_stage = network.stages[-1] == len(network.nodes) - 1
+        last_is_identity = _ends_in_stage(network, clean.loss)
+        last_is_exact = self._last_is_exact(network, clean.loss)
         for stage, step in enumerate(steps):
-            last = clean.loss.differentiable and ends_with_stage and step is steps[-1]
-            step.noised = not (last and control_variate.residual in (0, "adaptive"))
+            last = last_is_identity and step is steps[-1]
+            step.noised = not (last and last_is_exact)
             step.predict(control_variate, state.evidence[stage], clean.error, last)
             if step.noised:
                 step.measures_residual = control_variate.residual == "adaptive"
@@ -290,14 +311,10 @@ class LikelihoodRatio:
         for block in range(blocks):
             yield groups // blocks + (block < groups % blocks)
 
-    def _estimand(self, steps: list[StageStep]) -> str:
-        estimand = f"gradient of {self.schedule.estimand}"
-        if self.control_variate is None or self.control_variate.residual == 1:
-            return f"{estimand}; unbiased"
-        if self.control_variate.residual == 0:
-            return f"learned feedback alone (residual 0), a biased estimate of the {estimand}"
-        exact = "" if steps[-1].noised else "; exact for the clean loss in the last stage"
-        return f"{estimand}, shrunk towards learned feedback (residual below 1: biased){exact}"
+
+def _ends_in_stage(network: Sequential, loss: Loss) -> bool:
+    """Whether nothing lies between the last stage and the loss's own derivative."""
+    return loss.differentiable and network.stages[-1] == len(network.nodes) - 1
 
 
 def _copies(noise: Array, signs: tuple[float, ...]) -> Array:

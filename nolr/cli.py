@@ -1,0 +1,278 @@
+"""The command line: train, evaluate, predict, recipes, info."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import nolr
+from nolr.errors import BadInput, Diverged
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nolr.runs import Run
+
+__all__ = ["main"]
+
+RUN = click.Path(path_type=Path)
+
+
+def main() -> None:
+    """Run the command line; an error is one sentence and exit code 2, never a traceback."""
+    try:
+        code = commands.main(standalone_mode=False)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2)
+    except BadInput as error:
+        _fail(str(error), 2)
+    except Diverged as error:
+        _fail(str(error), 1)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted; what was saved before is intact", 130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"nolr: error: {message}", err=True)
+    sys.exit(code)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(nolr.__version__, prog_name="nolr")
+def commands() -> None:
+    """Neural networks trained without backpropagation: forward passes and likelihood ratios."""
+
+
+@commands.command()
+@click.argument("recipe", required=False)
+@click.option("--backend", help="numpy, cupy, torch or array-api-strict.")
+@click.option("--noise-source", help="device, or host: the same noise on every backend.")
+@click.option("--seed", help="Of the split, the initial weights, the order and the noise.")
+@click.option("--epochs", help="Passes over the training data.")
+@click.option("--copies", help="Noisy copies of every sample; 2 is one antithetic pair.")
+@click.option("--sigma", help="Noise level, in units of the pre-activation.")
+@click.option("--sampler", help="antithetic or independent.")
+@click.option("--schedule", help="layer-wise or joint.")
+@click.option("--baseline", help="none, clean or leave-group-out.")
+@click.option("--control-variate", help="jacobian, or none for plain likelihood ratios.")
+@click.option("--residual", help="λ: a number from 0 to 1 (1: unbiased), or adaptive.")
+@click.option("--set", "more", multiple=True, metavar="KEY=VALUE", help="Any other setting.")
+@click.option("--out", type=RUN, help="Run file; a fresh name under runs/ unless given.")
+@click.option("--overwrite", is_flag=True, help="Replace the run file if it is there.")
+@click.option("--resume", "resumed", type=RUN, metavar="RUN", help="Go on with a saved run.")
+@click.option("--json", "json_file", type=RUN, help="Write what came out as JSON.")
+def train(
+    recipe: str | None,
+    more: tuple[str, ...],
+    out: Path | None,
+    overwrite: bool,
+    resumed: Path | None,
+    json_file: Path | None,
+    **options: str | None,
+) -> int:
+    """Train RECIPE (digits-dense unless given) and save it as a run."""
+    from nolr import runs
+    from nolr.files import check_writable
+    from nolr.plots import save_history
+    from nolr.progress import run_table, show_progress, stage_table
+
+    settings = {name: value for name, value in options.items() if value is not None}
+    settings |= _assignments(more)
+    if json_file is not None:
+        check_writable(json_file)
+    console = _console()
+    with show_progress(console) as on_state, _stop_on_interrupt() as stop:
+        if resumed is not None:
+            if recipe is not None or out is not None:
+                raise BadInput("--resume goes on with a run as it is: leave out RECIPE and --out")
+            run = runs.resume(resumed, on_state=on_state, stop=stop, **settings)
+        else:
+            recipe = recipe or "digits-dense"
+            path = _run_path(out, overwrite, recipe, settings)
+            run = runs.train(recipe, out=path, on_state=on_state, stop=stop, **settings)
+    assert run.path is not None, "the command line always names a run file"
+    if json_file is not None:
+        _write_json(run, json_file)
+    if not run.finished:
+        console.print(
+            f"stopped after {run.state.step} steps, and saved; go on with\n"
+            f"  nolr train --resume {run.path}",
+            highlight=False,
+        )
+        return 130
+    picture = run.path.with_suffix(".png")
+    save_history(run, picture)
+    console.print(run_table(run))
+    console.print(stage_table(run.history[-1].stages))
+    console.print(
+        run.trainer.estimator.estimand(run.network, run.trainer.loss), style="dim", soft_wrap=True
+    )
+    console.print(f"run {run.path}   picture {picture}", highlight=False, soft_wrap=True)
+    return 0
+
+
+@commands.command()
+@click.argument("run_file", metavar="RUN", type=RUN)
+@click.option("--backend", help="Where to compute; the run's own backend unless given.")
+@click.option("--json", "json_file", type=RUN, help="Write what came out as JSON.")
+def evaluate(run_file: Path, backend: str | None, json_file: Path | None) -> None:
+    """Evaluate a saved RUN on its validation and test data."""
+    from nolr.progress import run_table
+
+    run = _load(run_file, backend)
+    if json_file is not None:
+        _write_json(run, json_file)
+    _console().print(run_table(run))
+
+
+@commands.command()
+@click.argument("run_file", metavar="RUN", type=RUN)
+@click.argument("inputs", metavar="INPUT.npy", type=RUN)
+@click.option("--backend", help="Where to compute; the run's own backend unless given.")
+@click.option("--out", type=RUN, help="Write the classes as .npy instead of printing them.")
+def predict(run_file: Path, inputs: Path, backend: str | None, out: Path | None) -> None:
+    """Print the class that a saved RUN gives to every sample in INPUT.npy.
+
+    The samples are in the units of the recipe's data, one per row: for digits-dense grey values
+    from 0 to 16, shape (N, 64).
+    """
+    import io
+
+    import numpy as np
+
+    from nolr.files import write_atomically
+
+    run = _load(run_file, backend)
+    try:
+        samples = np.load(inputs, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise BadInput(
+            f"cannot read {str(inputs)!r} as a NumPy array ({error}): save one with numpy.save"
+        ) from None
+    if not isinstance(samples, np.ndarray):
+        raise BadInput(f"{str(inputs)!r} holds several arrays: save a single one with numpy.save")
+    classes = run.predict(samples)
+    if out is None:
+        click.echo("\n".join(map(str, classes)))
+        return
+    memory = io.BytesIO()
+    np.save(memory, classes)
+    write_atomically(out, memory.getvalue())
+
+
+@commands.command()
+def recipes() -> None:
+    """List the recipes."""
+    from rich.table import Table
+
+    from nolr.recipes import RECIPES
+
+    table = Table("recipe", "what it is")
+    for recipe in RECIPES.values():
+        table.add_row(recipe.name, recipe.summary)
+    _console().print(table)
+
+
+@commands.command()
+def info() -> None:
+    """Show versions, backends (and why one is not available), and the matrix kernels."""
+    from rich.table import Table
+
+    from nolr.backends import find_backends
+    from nolr.environment import blas_kernels, kernel_advice, versions
+
+    console = _console()
+    table = Table("package", "version", title="versions")
+    for name, version in versions().items():
+        table.add_row(name, version)
+    console.print(table)
+    table = Table("backend", "state", title="backends")
+    for name, state in find_backends().items():
+        table.add_row(name, state)
+    console.print(table)
+    advice = kernel_advice()
+    table = Table("library", "version", "kernel", "threads", title="matrix kernels (BLAS)")
+    for library in blas_kernels():
+        table.add_row(*(str(value) for value in library.values()))
+    console.print(table)
+    if advice is not None:
+        console.print(advice, highlight=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def _load(path: Path, backend: str | None) -> Run:
+    from nolr.runs import load
+
+    return load(path, **({} if backend is None else {"backend": backend}))
+
+
+def _assignments(texts: tuple[str, ...]) -> dict[str, Any]:
+    """Read --set KEY=VALUE options."""
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise BadInput(
+                f"--set expected KEY=VALUE, got {text!r}: for example --set batch_size=64"
+            )
+        pairs[key.strip().replace("-", "_")] = value.strip()
+    return pairs
+
+
+def _run_path(out: Path | None, overwrite: bool, recipe: str, settings: dict[str, Any]) -> Path:
+    """The run file: the one asked for, or a name under runs/ that is still free."""
+    if out is not None:
+        if out.exists() and not overwrite:
+            raise BadInput(
+                f"{str(out)!r} exists already: go on with it (--resume), replace it (--overwrite), "
+                "or choose another --out"
+            )
+        return out
+    stem = f"{recipe}-seed{settings.get('seed', 0)}"
+    candidates = (Path("runs") / f"{stem}{suffix}.h5" for suffix in _suffixes())
+    return next(path for path in candidates if not path.exists())
+
+
+def _suffixes() -> Iterator[str]:
+    yield ""
+    number = 1
+    while True:
+        number += 1
+        yield f"-{number}"
+
+
+def _write_json(run: Run, path: Path) -> None:
+    from nolr.files import write_atomically
+
+    write_atomically(path, (json.dumps(run.report(), indent=2) + "\n").encode())
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C asks training to stop and save; a second one stops at once."""
+    asked = False
+
+    def ask(signum: int, frame: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    previous = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,68 @@
+"""What nolr runs on: versions, backends, and the matrix kernels underneath."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+import nolr
+
+__all__ = ["blas_kernels", "kernel_advice", "versions"]
+
+PACKAGES = ("numpy", "scipy", "h5py", "scikit-learn", "array-api-compat", "torch", "cupy")
+
+
+def versions() -> dict[str, str]:
+    """Versions of nolr, Python and the packages that are installed, and the machine."""
+    found = {"nolr": nolr.__version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    found["machine"] = f"{platform.system()} {platform.machine()}"
+    return found
+
+
+def blas_kernels() -> list[dict[str, Any]]:
+    """The BLAS libraries in this process: library, version, kernel, threads."""
+    from threadpoolctl import threadpool_info
+
+    return [
+        {
+            "library": library["internal_api"],
+            "version": library["version"],
+            "kernel": library.get("architecture", "unknown"),
+            "threads": library["num_threads"],
+        }
+        for library in threadpool_info()
+        if library["user_api"] == "blas"
+    ]
+
+
+def _has_avx512() -> bool:
+    """NumPy looks at the processor when it is imported; it shows what it found, privately."""
+    try:
+        from numpy._core._multiarray_umath import __cpu_features__ as features
+    except ImportError:
+        return False
+    return bool(features.get("AVX512_SKX"))
+
+
+def kernel_advice() -> str | None:
+    """Say so when OpenBLAS runs an AVX2 kernel on an AVX-512 processor; None when all is well."""
+    np.ones((2, 2)) @ np.ones((2, 2))  # make sure that BLAS is loaded
+    slow = [
+        library
+        for library in blas_kernels()
+        if library["library"] == "openblas" and library["kernel"] in ("Haswell", "Zen")
+    ]
+    if not (slow and _has_avx512()):
+        return None
+    return (
+        f"OpenBLAS runs its {slow[0]['kernel']} kernel (AVX2), but this processor has AVX-512: "
+        "try OPENBLAS_CORETYPE=SkylakeX, large matrix products may be up to twice as fast"
+    )

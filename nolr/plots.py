@@ -1,0 +1,77 @@
+"""Pictures, with matplotlib and without a display."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from nolr.files import write_atomically
+from nolr.runs import Run
+
+__all__ = ["draw_history", "save_history"]
+
+# Okabe and Ito's palette (2008), which colour-blind readers can tell apart.
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+)
+
+
+def draw_history(run: Run) -> Figure:
+    """Loss, accuracy, and the signal-to-noise ratio of every stage, against the epoch."""
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, accuracy, signal = figure.subplots(1, 3)
+    epochs = [record.epoch for record in run.history]
+
+    losses.plot(epochs, [r.loss for r in run.history], color=BLUE, label="training")
+    losses.plot(
+        epochs, [r.validation_loss for r in run.history], color=VERMILION, label="validation"
+    )
+    losses.set(title="Loss", yscale="log", xlabel="epoch")
+    losses.legend(frameon=False)
+
+    accuracy.plot(
+        epochs,
+        [100 * r.validation_accuracy for r in run.history],
+        color=VERMILION,
+        label="validation",
+    )
+    accuracy.axhline(
+        100 * run.test_accuracy,
+        color=GREEN,
+        linestyle="--",
+        label=f"test, at the end: {run.test_accuracy:.1%}",
+    )
+    accuracy.set(title="Accuracy (%)", xlabel="epoch")
+    accuracy.legend(frameon=False, loc="lower right")
+
+    colours = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)
+    for stage in range(len(run.network.stages)):
+        signal.plot(
+            epochs,
+            [record.stages[stage].signal_to_noise for record in run.history],
+            color=colours[stage % len(colours)],
+            label=f"stage {stage}",
+        )
+    signal.set(title="Signal-to-noise ratio of the gradient", xlabel="epoch")
+    signal.legend(frameon=False)
+    for axes in (losses, accuracy, signal):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.margins(x=0.02)
+    figure.suptitle(f"{run.recipe.name}, seed {run.settings.seed}: forward passes only")
+    return figure
+
+
+def save_history(run: Run, path: Path) -> None:
+    """Write the picture as PNG, replacing the one that is there."""
+    memory = io.BytesIO()
+    draw_history(run).savefig(memory, format="png", dpi=130)
+    write_atomically(path, memory.getvalue())

@@ -1,0 +1,196 @@
+"""Settings: every choice of an experiment by a name and a plain value.
+
+The same names serve the command line (`--sigma 0.2`, `--set hidden=256,128`), the Python
+interface (`nolr.train(sigma=0.2)`) and the run file, which stores them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from math import ceil
+from typing import Any
+
+from nolr.activations import Identity, ReLU, Sigmoid, Step, Tanh
+from nolr.backends import get_backend
+from nolr.data.dataset import Split
+from nolr.errors import BadInput, nearest
+from nolr.estimation import (
+    CleanLoss,
+    JacobianControlVariate,
+    Joint,
+    LayerWise,
+    LeaveGroupOut,
+    LikelihoodRatio,
+    NoBaseline,
+)
+from nolr.learning_rates import Constant, Cosine, LearningRate
+from nolr.losses import CrossEntropy, MeanSquaredError, ZeroOne
+from nolr.network import Sequential
+from nolr.noise import Gaussian
+from nolr.optimizers import SGD, Adam
+from nolr.sampling import Antithetic, Independent
+from nolr.training import Trainer
+from nolr.types import Activation, Optimizer
+
+__all__ = ["CHOICES", "Settings", "build_trainer", "get_activation"]
+
+CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
+    "activation": {
+        "relu": ReLU,
+        "tanh": Tanh,
+        "sigmoid": Sigmoid,
+        "step": Step,
+        "identity": Identity,
+    },
+    "loss": {"cross-entropy": CrossEntropy, "zero-one": ZeroOne, "squared": MeanSquaredError},
+    "sampler": {"antithetic": Antithetic, "independent": Independent},
+    "schedule": {"layer-wise": LayerWise, "joint": Joint},
+    "baseline": {"none": NoBaseline, "clean": CleanLoss, "leave-group-out": LeaveGroupOut},
+    "control_variate": {"jacobian": JacobianControlVariate, "none": lambda **_: None},
+    "optimizer": {"adam": Adam, "sgd": SGD},
+    "learning_rate_schedule": {"constant": Constant, "cosine": Cosine},
+    "dtype": {"float32": str, "float64": str},
+}
+"""Settings that are a choice of names, and what each name stands for."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a training run, with the defaults of the library."""
+
+    seed: int = 0
+    backend: str = "numpy"
+    noise_source: str = "device"
+    dtype: str = "float32"
+    hidden: tuple[int, ...] = (128, 64)
+    activation: str = "relu"
+    loss: str = "cross-entropy"
+    copies: int = 2
+    sigma: float = 0.1
+    sampler: str = "antithetic"
+    schedule: str = "layer-wise"
+    baseline: str = "clean"
+    control_variate: str = "jacobian"
+    residual: float | str = "adaptive"
+    forgetting: float = 0.98
+    monitor_every: int = 20
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    learning_rate_schedule: str = "constant"
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    batch_size: int = 32
+    epochs: int = 30
+    patience: int = 0
+    test_fraction: float = 0.2
+    validation_fraction: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise BadInput(f"seed must lie in 0..{2**32 - 1}, got {self.seed}")
+        for name, choices in CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                raise BadInput(f"{name} cannot be {value!r}{nearest(str(value), choices)}")
+
+    def with_values(self, values: Mapping[str, Any]) -> Settings:
+        """Replace settings by name; strings are read as the setting's type.
+
+        Raises:
+            BadInput: there is no such setting (the message suggests the nearest), or the value
+                cannot be read.
+
+        >>> Settings().with_values({"hidden": "32,16", "residual": "1"}).hidden
+        (32, 16)
+        """
+        names = {field.name for field in fields(self)}
+        for name in values:
+            if name not in names:
+                raise BadInput(f"there is no setting {name!r}{nearest(name, names)}")
+        return replace(self, **{name: self._read(name, value) for name, value in values.items()})
+
+    def _read(self, name: str, value: Any) -> Any:
+        default = getattr(self, name)
+        try:
+            if name == "hidden":
+                sizes = value.split(",") if isinstance(value, str) else value
+                return tuple(_read_int(size) for size in sizes if size != "")
+            if name == "residual":
+                return value if value == "adaptive" else float(value)
+            if isinstance(default, int):
+                return _read_int(value)
+            if isinstance(default, float):
+                return float(value)
+            if not isinstance(value, str):
+                raise ValueError
+        except (TypeError, ValueError):
+            expected = {
+                "hidden": "whole numbers like 128,64",
+                "residual": "a number from 0 to 1, or 'adaptive'",
+            }.get(name, {int: "a whole number", float: "a number"}.get(type(default), "a name"))
+            raise BadInput(f"{name} must be {expected}, got {value!r}") from None
+        return value
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def _read_int(value: Any) -> int:
+    number = int(value)
+    if not isinstance(value, str) and number != value:
+        raise ValueError
+    return number
+
+
+def _choose(settings: Settings, name: str) -> Callable[..., Any]:
+    return CHOICES[name][getattr(settings, name)]
+
+
+def get_activation(name: str) -> Activation:
+    """The activation of that name."""
+    return CHOICES["activation"][name]()
+
+
+def _optimizer(settings: Settings, steps: int) -> Optimizer:
+    rate: LearningRate = Constant(settings.learning_rate)
+    if settings.learning_rate_schedule == "cosine":
+        rate = Cosine(settings.learning_rate, steps)
+    if settings.optimizer == "sgd":
+        return SGD(rate, settings.momentum, settings.weight_decay)
+    return Adam(rate, weight_decay=settings.weight_decay)
+
+
+def build_trainer(settings: Settings, network: Sequential, data: Split) -> Trainer:
+    """Put the trainer together that the settings describe.
+
+    Raises:
+        BadInput: a setting out of its range.
+    """
+    if settings.batch_size < 1:
+        raise BadInput(f"batch_size must be at least 1, got {settings.batch_size}")
+    steps = settings.epochs * ceil(len(data.train) / settings.batch_size)
+    estimator = LikelihoodRatio(
+        noise=Gaussian(settings.sigma),
+        copies=settings.copies,
+        sampler=_choose(settings, "sampler")(source=settings.noise_source),
+        schedule=_choose(settings, "schedule")(),
+        baseline=_choose(settings, "baseline")(),
+        control_variate=_choose(settings, "control_variate")(
+            residual=settings.residual, forgetting=settings.forgetting
+        ),
+        monitor_every=settings.monitor_every,
+    )
+    return Trainer(
+        network=network,
+        loss=_choose(settings, "loss")(),
+        estimator=estimator,
+        optimizer=_optimizer(settings, max(steps, 1)),
+        data=data,
+        backend=get_backend(settings.backend),
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        seed=settings.seed,
+        patience=settings.patience,
+        dtype=settings.dtype,
+    )

@@ -1,0 +1,265 @@
+"""Training: minibatches in an order drawn by key, one estimate and one update a step.
+
+The trainer is a generator of states. A state holds everything, so whoever drives the generator
+decides when to show, save or stop, and a run that starts from a saved state goes on exactly as if
+it had never stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import inf, isfinite, isnan, nan
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+
+from nolr.backends.numpy import host_generator
+from nolr.data.dataset import Dataset, Split
+from nolr.errors import BadInput, Diverged
+from nolr.estimation.figures import Figures, StageFigures
+from nolr.estimation.likelihood_ratio import Estimate, EstimatorState, LikelihoodRatio
+from nolr.network import Sequential
+from nolr.optimizers import ravel, unravel
+from nolr.types import Array, Backend, Key, Loss, Optimizer, Params, Stream
+
+__all__ = ["EpochRecord", "TrainState", "Trainer", "evaluate"]
+
+EVALUATION_ROWS = 4096
+
+
+class EpochRecord(NamedTuple):
+    """One row of the history."""
+
+    epoch: int
+    loss: float
+    """Mean clean training loss over the epoch, each batch before its update."""
+    validation_loss: float
+    validation_accuracy: float
+    """NaN where the targets are not classes."""
+    train_seconds: float
+    """Time in training so far, evaluation included."""
+    stages: tuple[StageFigures, ...]
+
+
+class TrainState(NamedTuple):
+    """Everything a run needs to go on."""
+
+    vector: Array
+    """All parameters, (P,)."""
+    optimizer: tuple[Array, ...]
+    estimator: EstimatorState
+    best_vector: Array
+    """Parameters of the epoch with the best validation score so far."""
+    best_score: float = -inf
+    best_epoch: int = 0
+    step: int = 0
+    epoch: int = 0
+    """Epochs finished."""
+    position: int = 0
+    """Samples of the current epoch that are done."""
+    loss_sum: float = 0.0
+    """Sum of the clean losses of those samples."""
+    forward_passes: int = 0
+    """Forward passes of one sample each, noisy copies counted."""
+    train_seconds: float = 0.0
+    history: tuple[EpochRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """A network, its data and how it learns; nothing in it changes.
+
+    Args:
+        network: what is trained.
+        loss: one number per sample.
+        estimator: where gradients come from.
+        optimizer: what is done with them.
+        data: on the host; moved to the backend when training starts.
+        backend: where to compute.
+        batch_size: samples a step; the last batch of an epoch may be smaller.
+        epochs: passes over the training data.
+        seed: of the initial parameters, the order of the samples and the noise.
+        patience: stop when the validation score has not improved for so many epochs, and go back
+            to the best parameters; 0 trains all epochs and keeps the last.
+        dtype: "float32" or "float64".
+
+    Raises:
+        BadInput: sizes below 1, or data that do not fit the network or the loss.
+    """
+
+    network: Sequential
+    loss: Loss
+    estimator: LikelihoodRatio
+    optimizer: Optimizer
+    data: Split
+    backend: Backend
+    batch_size: int = 32
+    epochs: int = 30
+    seed: int = 0
+    patience: int = 0
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        for name, minimum in (("batch_size", 1), ("epochs", 1), ("seed", 0), ("patience", 0)):
+            if (value := getattr(self, name)) < minimum:
+                raise BadInput(f"{name} must be at least {minimum}, got {value}")
+        for name in ("train", "validation", "test"):
+            part: Dataset = getattr(self.data, name)
+            if part.inputs.shape[1:] != self.network.input_shape:
+                raise BadInput(
+                    f"the network expected samples of shape {self.network.input_shape}, but the "
+                    f"{name} data have shape {part.inputs.shape[1:]}: reshape them"
+                )
+            self.loss.check(part.targets, self.network.output_shape)
+
+    def init(self) -> TrainState:
+        """The state before the first step."""
+        params = self.network.init(self.seed, self.backend, self.dtype)
+        vector = ravel(params)
+        return TrainState(
+            vector=vector,
+            optimizer=self.optimizer.init(vector),
+            estimator=self.estimator.init(self.network, params, self.loss),
+            best_vector=vector,
+        )
+
+    def params(self, state: TrainState) -> tuple[Params, ...]:
+        """The parameters in a state, layer by layer."""
+        return unravel(state.vector, self.network.init(self.seed, self.backend, self.dtype))
+
+    def move(self, data: Dataset) -> tuple[Array, Array]:
+        """Copy inputs and targets to the backend, in the dtypes that training uses."""
+        inputs = self.backend.asarray(data.inputs, self.dtype)
+        targets = data.targets
+        return inputs, self.backend.asarray(targets, "int64" if targets.ndim == 1 else self.dtype)
+
+    def finished(self, state: TrainState) -> bool:
+        """Whether there is nothing left to do."""
+        waited = state.epoch - state.best_epoch
+        return state.epoch >= self.epochs or 0 < self.patience <= waited
+
+    def run(self, state: TrainState) -> Iterator[TrainState]:
+        """Train from a state on, yielding the state after every step.
+
+        Raises:
+            Diverged: the loss or a parameter is no longer finite. The last state yielded before
+                is good.
+        """
+        like = self.params(state)
+        data = self.data
+        inputs, targets = self.move(data.train)
+        watched = self.move(data.validation)
+        samples = len(data.train)
+        while not self.finished(state):
+            key = Key(self.seed, Stream.SHUFFLE, step=state.epoch)
+            order = self.backend.asarray(host_generator(key).permutation(samples))
+            for start in range(state.position, samples, self.batch_size):
+                clock = perf_counter()
+                rows = order[start : start + self.batch_size]
+                take = self.backend.xp.take
+                batch = take(inputs, rows, axis=0), take(targets, rows, axis=0)
+                state, info = self._step(state, like, batch)
+                if state.position == samples:
+                    state = self._finish_epoch(state, like, watched, info)
+                state = state._replace(train_seconds=state.train_seconds + perf_counter() - clock)
+                yield state
+
+    def _step(
+        self, state: TrainState, like: tuple[Params, ...], batch: tuple[Array, Array]
+    ) -> tuple[TrainState, Figures]:
+        """One estimate, one update."""
+        key = Key(self.seed, Stream.NOISE, step=state.step)
+        params = unravel(state.vector, like)
+        with np.errstate(all="ignore"):  # what is not finite is reported below, with its step
+            estimate, estimator = self.estimator(
+                self.network, params, batch, self.loss, key, state.estimator
+            )
+            vector, optimizer = self.optimizer.update(
+                ravel(estimate.grads), state.optimizer, state.vector, state.step
+            )
+            loss, total = float(estimate.loss), float(self.backend.xp.sum(vector))
+        if not (isfinite(loss) and isfinite(total)):
+            raise self._diverged(state.step, loss, estimate)
+        samples = batch[0].shape[0]
+        state = state._replace(
+            vector=vector,
+            optimizer=optimizer,
+            estimator=estimator,
+            step=state.step + 1,
+            position=state.position + samples,
+            loss_sum=state.loss_sum + loss * samples,
+            forward_passes=state.forward_passes + samples * estimate.info.forward_passes,
+        )
+        return state, estimate.info
+
+    def _finish_epoch(
+        self,
+        state: TrainState,
+        like: tuple[Params, ...],
+        watched: tuple[Array, Array],
+        info: Figures,
+    ) -> TrainState:
+        """Look at the validation data and write a row of the history."""
+        loss, accuracy = evaluate(
+            self.network, unravel(state.vector, like), *watched, self.loss, self.backend
+        )
+        epoch = state.epoch + 1
+        record = EpochRecord(
+            epoch=epoch,
+            loss=state.loss_sum / state.position,
+            validation_loss=loss,
+            validation_accuracy=accuracy,
+            train_seconds=state.train_seconds,
+            stages=info.stages,
+        )
+        score = -loss if isnan(accuracy) else accuracy
+        if score > state.best_score:
+            state = state._replace(best_vector=state.vector, best_score=score, best_epoch=epoch)
+        state = state._replace(
+            epoch=epoch, position=0, loss_sum=0.0, history=(*state.history, record)
+        )
+        if self.patience and self.finished(state):  # go back to the best
+            state = state._replace(vector=state.best_vector)
+        return state
+
+    def _diverged(self, step: int, loss: float, estimate: Estimate) -> Diverged:
+        xp = self.backend.xp
+        bad = [
+            stage
+            for stage, node in enumerate(self.network.stages)
+            if not all(isfinite(float(xp.sum(g))) for g in estimate.grads[node].values())
+        ]
+        where = f"the gradient of stage {bad[0]}" if bad else "the parameters"
+        return Diverged(
+            f"training diverged in step {step}: the loss is {loss:.4g} and {where} is not finite: "
+            "try a smaller learning rate",
+            step,
+            bad[0] if bad else None,
+        )
+
+
+def evaluate(
+    network: Sequential,
+    params: tuple[Params, ...],
+    inputs: Array,
+    targets: Array,
+    loss: Loss,
+    backend: Backend,
+) -> tuple[float, float]:
+    """Mean loss and accuracy of the clean network; accuracy is NaN if targets are not classes.
+
+    Args:
+        inputs: (N, *input_shape) on the backend.
+        targets: (N,) class indices or (N, m) values, on the backend.
+    """
+    xp, total, right = backend.xp, 0.0, 0
+    for start in range(0, inputs.shape[0], EVALUATION_ROWS):
+        rows = slice(start, start + EVALUATION_ROWS)
+        output, target = network.forward(params, inputs[rows, ...]), targets[rows, ...]
+        total += float(xp.sum(loss(output, target)))
+        if targets.ndim == 1:
+            right += int(xp.count_nonzero(xp.argmax(output, axis=1) == target))
+    samples = inputs.shape[0]
+    return total / samples, right / samples if targets.ndim == 1 else nan

@@ -1,0 +1,39 @@
+"""What every test file shares: the backends, and how Hypothesis behaves."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from nolr.backends import NAMES, get_backend
+from nolr.errors import BadInput
+
+# The same examples in every run: a red test stays red until someone repairs it.
+settings.register_profile(
+    "nolr",
+    deadline=None,
+    derandomize=True,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # backends hold no state
+)
+settings.load_profile("nolr")
+
+
+def open_backend(name):
+    """The backend, or skip the test and say why it cannot be used here."""
+    try:
+        return get_backend(name)
+    except BadInput as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(params=NAMES)
+def backend(request):
+    """Every backend, one after another."""
+    return open_backend(request.param)
+
+
+@pytest.fixture(params=[name for name in NAMES if name != "numpy"])
+def other_backend(request):
+    """Every backend but NumPy, to be compared with it."""
+    return open_backend(request.param)

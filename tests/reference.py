@@ -1,0 +1,267 @@
+"""Oracles: what nolr computes, written a second time as loops over samples, copies and units.
+
+Nothing here is fast or clever, and nothing here calls nolr's own layers, losses or estimators.
+A reference network is a list of links; a link is one of
+
+    ("dense", W, b, f)      v = W x + b, z = v + ε, y = f(z), a stage
+    ("flatten",)            row-major
+    ("residual", [links])   y = x + body(x)
+
+and functions f and losses are plain Python functions of one sample.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from math import erf, exp, log, pi, sqrt, tanh
+
+import numpy as np
+
+from nolr.types import Key
+
+# --- element-wise functions, one number at a time ------------------------------------------------
+
+FUNCTIONS = {
+    "Identity": lambda z: z,
+    "ReLU": lambda z: z if z > 0 else 0.0,
+    "Tanh": tanh,
+    "Sigmoid": lambda z: 1 / (1 + exp(-z)) if z > 0 else exp(z) / (1 + exp(z)),
+    "Step": lambda z: 1.0 if z > 0 else 0.0,
+}
+
+
+def function_of(activation):
+    """The scalar function of an activation object (a Step's threshold is taken into account)."""
+    name = type(activation).__name__
+    if name == "Step":
+        return lambda z: 1.0 if z > activation.threshold else 0.0
+    return FUNCTIONS[name]
+
+
+def normal_cdf(x):
+    """Φ, exactly."""
+    return 0.5 * (1 + erf(x / sqrt(2)))
+
+
+def normal_pdf(x):
+    """φ."""
+    return exp(-0.5 * x * x) / sqrt(2 * pi)
+
+
+def smoothed_slope(f, v, scale, points=100_001, reach=9.0):
+    """d/dv E[f(v + ε)] = E[f(v + ε) ε/σ²] by the trapezium rule: right even for a step."""
+    eta = np.linspace(-reach, reach, points)
+    density = np.exp(-0.5 * eta * eta) / sqrt(2 * pi)
+    values = np.array([f(z) for z in v + scale * eta])
+    return float(np.sum(values * eta * density) * (eta[1] - eta[0]) / scale)
+
+
+# --- layers ---------------------------------------------------------------------------------------
+
+
+def dense(W, b, f, x, noise=None):
+    """One sample through one dense layer; returns y."""
+    y = []
+    for unit in range(len(W)):
+        v = b[unit]
+        for i in range(len(x)):
+            v += W[unit][i] * x[i]
+        if noise is not None:
+            v += noise[unit]
+        y.append(f(v))
+    return np.array(y)
+
+
+def flatten(x):
+    """Row-major, by recursion."""
+    if np.ndim(x) == 0:
+        return [float(x)]
+    return [number for part in x for number in flatten(part)]
+
+
+# --- networks -------------------------------------------------------------------------------------
+
+
+def links_of(network, params):
+    """Translate a nolr network and its parameters (on the host) into links."""
+    from nolr.network import Fork, Join
+
+    stack = [[]]
+    for node, theta in zip(network.nodes, params, strict=True):
+        if isinstance(node, Fork):
+            stack.append([])
+        elif isinstance(node, Join):
+            body = stack.pop()
+            stack[-1].append(("residual", body))
+        elif type(node).__name__ == "Dense":
+            link = ("dense", np.array(theta["W"]), np.array(theta["b"]))
+            stack[-1].append((*link, function_of(node.activation)))
+        else:
+            stack[-1].append(("flatten",))
+    return stack[0]
+
+
+def run(links, x, noises=None, visited=None):
+    """One sample through the links.
+
+    Args:
+        noises: stage -> noise of that stage, for one copy; stages are counted through the links.
+        visited: if given, the input of every dense link is appended to it.
+    """
+    visited = [] if visited is None else visited
+    for link in links:
+        if link[0] == "dense":
+            stage = len(visited)
+            visited.append(np.array(x))
+            x = dense(*link[1:], x, (noises or {}).get(stage))
+        elif link[0] == "flatten":
+            x = np.array(flatten(x))
+        else:
+            x = x + run(link[1], x, noises, visited)
+    return np.array(x)
+
+
+def stages_of(links):
+    """The dense links in the order in which they are run."""
+    found = []
+    for link in links:
+        if link[0] == "dense":
+            found.append(link)
+        elif link[0] == "residual":
+            found += stages_of(link[1])
+    return found
+
+
+# --- losses of one sample -------------------------------------------------------------------------
+
+
+def cross_entropy(o, label):
+    top = max(o)
+    return log(sum(exp(value - top) for value in o)) - (o[label] - top)
+
+
+def zero_one(o, label):
+    best = 0
+    for index in range(len(o)):
+        if o[index] > o[best]:
+            best = index
+    return 0.0 if best == label else 1.0
+
+
+def mean_squared_error(o, target):
+    if np.ndim(target) == 0:
+        target = [1.0 if index == target else 0.0 for index in range(len(o))]
+    return sum((a - b) ** 2 for a, b in zip(o, target, strict=True)) / len(o)
+
+
+# --- gradients ------------------------------------------------------------------------------------
+
+
+def finite_difference(function, array, step=1e-5):
+    """Central differences of a scalar function of one array, entry by entry."""
+    array = np.array(array, dtype=np.float64)
+    gradient = np.zeros_like(array)
+    for index in np.ndindex(*array.shape):
+        moved = array.copy()
+        moved[index] = array[index] + step
+        above = function(moved)
+        moved[index] = array[index] - step
+        gradient[index] = (above - function(moved)) / (2 * step)
+    return gradient
+
+
+def parameter_gradient(function, params, stage_nodes, step=1e-5):
+    """∇θ of function(params) for the parameters of the given nodes, by central differences."""
+    gradients = []
+    for node in stage_nodes:
+        gradients.append({})
+        for name in params[node]:
+
+            def moved(array, node=node, name=name):
+                changed = [dict(theta) for theta in params]
+                changed[node][name] = array
+                return function(tuple(changed))
+
+            gradients[-1][name] = finite_difference(moved, params[node][name], step)
+    return gradients
+
+
+def hermite_grid(dimensions, points):
+    """Nodes (P, dimensions) and weights (P,) of E[g(η)], η ~ N(0, I)."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(points)
+    weights = weights / weights.sum()
+    grid = np.array(list(product(nodes, repeat=dimensions)))
+    density = np.array([np.prod(w) for w in product(weights, repeat=dimensions)])
+    return grid, density
+
+
+def plain_likelihood_ratio(links, x, targets, loss, noises, sigma, baseline=None):
+    """The gradient of plain likelihood ratios, by loops over passes, copies and samples.
+
+    Args:
+        noises: one entry a pass, stage -> noise (copies, N, units) of every copy (with its sign).
+        baseline: (losses of all copies of a sample, copy, clean loss) -> number; None for 0.
+
+    Returns:
+        One {"W", "b"} for every stage: the mean over samples and copies of
+        (loss - baseline) (∂v/∂θ)ᵀ ε/σ².
+    """
+    stages = stages_of(links)
+    grads = [{"W": np.zeros_like(link[1]), "b": np.zeros_like(link[2])} for link in stages]
+    for noise in noises:
+        copies = len(next(iter(noise.values())))
+        for n in range(len(x)):
+            clean = loss(run(links, x[n]), targets[n])
+            seen, losses = [], []
+            for copy in range(copies):
+                inputs = []
+                o = run(links, x[n], {s: eps[copy][n] for s, eps in noise.items()}, inputs)
+                seen.append(inputs)
+                losses.append(loss(o, targets[n]))
+            for copy in range(copies):
+                centre = 0.0 if baseline is None else baseline(losses, copy, clean)
+                for stage, eps in noise.items():
+                    weight = (losses[copy] - centre) / (copies * len(x))
+                    score = eps[copy][n] / sigma**2
+                    grads[stage]["W"] += weight * np.outer(score, seen[copy][stage])
+                    grads[stage]["b"] += weight * score
+    return grads
+
+
+# --- optimisers -----------------------------------------------------------------------------------
+
+
+def adam(gradients, vector, rate, beta1, beta2, decay):
+    """Kingma and Ba's algorithm 1, with decoupled decay, one number at a time."""
+    vector, m, u = list(vector), [0.0] * len(vector), [0.0] * len(vector)
+    for t, gradient in enumerate(gradients, start=1):
+        for i, g in enumerate(gradient):
+            m[i] = beta1 * m[i] + (1 - beta1) * g
+            u[i] = beta2 * u[i] + (1 - beta2) * g * g
+            change = (m[i] / (1 - beta1**t)) / (sqrt(u[i] / (1 - beta2**t)) + 1e-8)
+            vector[i] -= rate(t - 1) * (change + decay * vector[i])
+    return np.array(vector)
+
+
+def sgd(gradients, vector, rate, momentum, decay):
+    vector, m = list(vector), [0.0] * len(vector)
+    for t, gradient in enumerate(gradients):
+        for i, g in enumerate(gradient):
+            m[i] = momentum * m[i] + g
+            vector[i] -= rate(t) * (m[i] + decay * vector[i])
+    return np.array(vector)
+
+
+# --- statistics -----------------------------------------------------------------------------------
+
+
+def z_scores(draws, truth):
+    """(mean - truth) / standard error, column by column; draws (R, ...) are independent."""
+    draws = np.asarray(draws, dtype=np.float64)
+    error = draws.std(axis=0, ddof=1) / sqrt(len(draws))
+    return (draws.mean(axis=0) - truth) / error
+
+
+def keys(count, first=1, seed=0):
+    """Keys of `count` different steps."""
+    return [Key(seed, step=first + index) for index in range(count)]
