@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import platform
-from importlib import metadata
+from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module, metadata
 from typing import Any
 
 import numpy as np
 
 import nolr
 
-__all__ = ["blas_kernels", "kernel_advice", "versions"]
+__all__ = ["blas_kernels", "kernel_advice", "limit_threads", "versions"]
 
 PACKAGES = ("numpy", "scipy", "h5py", "scikit-learn", "array-api-compat", "torch", "cupy")
 
@@ -43,13 +44,26 @@ def blas_kernels() -> list[dict[str, Any]]:
     ]
 
 
+def limit_threads(threads: int) -> AbstractContextManager[Any]:
+    """Let BLAS use so many threads within a with-block; 0 leaves it alone.
+
+    A second thread gains nothing on the matrices of a small network, and waits in a busy loop
+    that slows everything down when another process wants the core.
+    """
+    if threads == 0:
+        return nullcontext()
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(threads, user_api="blas")
+
+
 def _has_avx512() -> bool:
     """NumPy looks at the processor when it is imported; it shows what it found, privately."""
     try:
-        from numpy._core._multiarray_umath import __cpu_features__ as features
+        core = import_module("numpy._core._multiarray_umath")
     except ImportError:
         return False
-    return bool(features.get("AVX512_SKX"))
+    return bool(getattr(core, "__cpu_features__", {}).get("AVX512_SKX"))
 
 
 def kernel_advice() -> str | None:

@@ -17,10 +17,10 @@ class Diverged(ArithmeticError):
 
     Attributes:
         step: number of the step (counted from 0) that failed.
-        stage: index of the first stage with a non-finite gradient, or None if only the loss is.
+        stage: index of the stage where it was noticed first.
     """
 
-    def __init__(self, message: str, step: int, stage: int | None) -> None:
+    def __init__(self, message: str, step: int, stage: int) -> None:
         super().__init__(message)
         self.step = step
         self.stage = stage

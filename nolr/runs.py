@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from nolr.data.dataset import Dataset, check_inputs
-from nolr.environment import versions
+from nolr.environment import limit_threads, versions
 from nolr.errors import BadInput, Diverged
 from nolr.files import check_writable
 from nolr.interchange import read_run, write_run
@@ -184,7 +184,8 @@ def resume(
 
     Args:
         path: the run file; it is updated.
-        settings: `epochs` or `patience`, to train longer; `backend`, to go on elsewhere.
+        settings: `epochs` or `patience`, to train longer; `backend` or `threads`, to go on
+            elsewhere.
 
     Raises:
         BadInput: an unreadable file, or a setting that cannot change on the way.
@@ -200,7 +201,7 @@ def load(path: str | Path, **settings: Any) -> Run:
     Raises:
         BadInput: an unreadable or foreign file, or a setting that cannot change on the way.
     """
-    changeable = {"epochs", "patience", "backend"}
+    changeable = {"epochs", "patience", "backend", "threads"}
     if fixed := sorted(set(settings) - changeable):
         raise BadInput(
             f"{', '.join(fixed)} cannot change in a run that has begun (only "
@@ -224,15 +225,18 @@ def _drive(
 ) -> Run:
     """Train until the end, a stop, or a divergence; save now and then if the run has a file."""
     state, saved = run.state, time.monotonic()
+    if run.path is not None:
+        run.save(run.path)  # so that there is something to go on with from the first step on
     try:
-        for state in run.trainer.run(run.state):
-            if on_state is not None:
-                on_state(run.trainer, state)
-            if run.path is not None and time.monotonic() - saved > SAVE_SECONDS:
-                replace(run, state=state).save(run.path)
-                saved = time.monotonic()
-            if stop():
-                break
+        with limit_threads(run.settings.threads):
+            for state in run.trainer.run(run.state):
+                if on_state is not None:
+                    on_state(run.trainer, state)
+                if run.path is not None and time.monotonic() - saved > SAVE_SECONDS:
+                    replace(run, state=state).save(run.path)
+                    saved = time.monotonic()
+                if stop():
+                    break
     except Diverged:
         if run.path is not None:
             replace(run, state=state).save(run.path)

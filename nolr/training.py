@@ -157,7 +157,7 @@ class Trainer:
             order = self.backend.asarray(host_generator(key).permutation(samples))
             for start in range(state.position, samples, self.batch_size):
                 clock = perf_counter()
-                rows = order[start : start + self.batch_size]
+                rows = order[start : min(start + self.batch_size, samples)]
                 take = self.backend.xp.take
                 batch = take(inputs, rows, axis=0), take(targets, rows, axis=0)
                 state, info = self._step(state, like, batch)
@@ -181,7 +181,7 @@ class Trainer:
             )
             loss, total = float(estimate.loss), float(self.backend.xp.sum(vector))
         if not (isfinite(loss) and isfinite(total)):
-            raise self._diverged(state.step, loss, estimate)
+            raise self._diverged(state.step, params, batch, loss, estimate)
         samples = batch[0].shape[0]
         state = state._replace(
             vector=vector,
@@ -224,19 +224,40 @@ class Trainer:
             state = state._replace(vector=state.best_vector)
         return state
 
-    def _diverged(self, step: int, loss: float, estimate: Estimate) -> Diverged:
+    def _diverged(
+        self,
+        step: int,
+        params: tuple[Params, ...],
+        batch: tuple[Array, Array],
+        loss: float,
+        estimate: Estimate,
+    ) -> Diverged:
+        """Find the first stage whose pre-activation, or else gradient, is not finite."""
         xp = self.backend.xp
-        bad = [
+
+        def finite(array: Array) -> bool:
+            return bool(xp.all(xp.isfinite(array)))
+
+        with np.errstate(all="ignore"):
+            visits = self.network.run_clean(params, batch[0]).visits
+        drives = [stage for stage, visit in enumerate(visits) if not finite(visit.drive)]
+        gradients = [
             stage
             for stage, node in enumerate(self.network.stages)
-            if not all(isfinite(float(xp.sum(g))) for g in estimate.grads[node].values())
+            if not all(finite(gradient) for gradient in estimate.grads[node].values())
         ]
-        where = f"the gradient of stage {bad[0]}" if bad else "the parameters"
+        if drives:
+            stage, what = drives[0], f"the pre-activation of stage {drives[0]} is not finite"
+        elif gradients:
+            stage, what = gradients[0], f"the gradient of stage {gradients[0]} is not finite"
+        else:
+            stage = len(visits) - 1
+            what = f"the output of stage {stage}, the last, is too large for the loss or the update"
         return Diverged(
-            f"training diverged in step {step}: the loss is {loss:.4g} and {where} is not finite: "
-            "try a smaller learning rate",
+            f"training diverged in step {step} (loss {loss:.4g}): {what}: try a smaller learning "
+            "rate, or less noise",
             step,
-            bad[0] if bad else None,
+            stage,
         )
 
 
@@ -255,11 +276,11 @@ def evaluate(
         targets: (N,) class indices or (N, m) values, on the backend.
     """
     xp, total, right = backend.xp, 0.0, 0
-    for start in range(0, inputs.shape[0], EVALUATION_ROWS):
-        rows = slice(start, start + EVALUATION_ROWS)
+    samples = inputs.shape[0]
+    for start in range(0, samples, EVALUATION_ROWS):
+        rows = slice(start, min(start + EVALUATION_ROWS, samples))
         output, target = network.forward(params, inputs[rows, ...]), targets[rows, ...]
         total += float(xp.sum(loss(output, target)))
         if targets.ndim == 1:
             right += int(xp.count_nonzero(xp.argmax(output, axis=1) == target))
-    samples = inputs.shape[0]
     return total / samples, right / samples if targets.ndim == 1 else nan

@@ -82,7 +82,7 @@ def flatten(x):
 # --- networks -------------------------------------------------------------------------------------
 
 
-def links_of(network, params):
+def links_of(network, params, functions=function_of):
     """Translate a nolr network and its parameters (on the host) into links."""
     from nolr.network import Fork, Join
 
@@ -95,7 +95,7 @@ def links_of(network, params):
             stack[-1].append(("residual", body))
         elif type(node).__name__ == "Dense":
             link = ("dense", np.array(theta["W"]), np.array(theta["b"]))
-            stack[-1].append((*link, function_of(node.activation)))
+            stack[-1].append((*link, functions(node.activation)))
         else:
             stack[-1].append(("flatten",))
     return stack[0]
@@ -119,6 +119,33 @@ def run(links, x, noises=None, visited=None):
         else:
             x = x + run(link[1], x, noises, visited)
     return np.array(x)
+
+
+ROW_FUNCTIONS = {
+    "Identity": lambda z: z,
+    "Tanh": np.tanh,
+    "Sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+}
+
+
+def run_rows(links, x, noises):
+    """One sample x (features,) under P noise draws at once, for quadrature: returns (P, outputs).
+
+    The rows are independent draws; noises: stage -> (P, units). Dense and residual links only.
+    """
+    return _run_rows(links, x[None, :], noises, 0)[0]
+
+
+def _run_rows(links, y, noises, stage):
+    for link in links:
+        if link[0] == "dense":
+            _, W, b, f = link
+            y = f(np.einsum("pi,oi->po", y, W) + b + noises.get(stage, 0.0))
+            stage += 1
+        else:
+            body, stage = _run_rows(link[1], y, noises, stage)
+            y = y + body
+    return y, stage
 
 
 def stages_of(links):

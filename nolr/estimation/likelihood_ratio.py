@@ -304,7 +304,7 @@ class LikelihoodRatio:
     def _blocks(self, trace: Trace) -> Iterator[int]:
         """Yield the number of groups in every block of copies."""
         groups = self.copies // len(self.sampler.signs)
-        largest = max(visit.drive.size for visit in trace.visits)
+        largest = max(prod(visit.drive.shape) for visit in trace.visits)
         group_bytes = len(self.sampler.signs) * largest * 4
         size = max(self.baseline.minimum_groups, self.block_bytes // group_bytes)
         blocks = max(1, groups // size)

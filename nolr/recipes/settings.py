@@ -63,6 +63,7 @@ class Settings:
     backend: str = "numpy"
     noise_source: str = "device"
     dtype: str = "float32"
+    threads: int = 0
     hidden: tuple[int, ...] = (128, 64)
     activation: str = "relu"
     loss: str = "cross-entropy"
@@ -89,6 +90,8 @@ class Settings:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise BadInput(f"seed must lie in 0..{2**32 - 1}, got {self.seed}")
+        if self.threads < 0:
+            raise BadInput(f"threads must be 0 (as BLAS likes) or more, got {self.threads}")
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 raise BadInput(f"{name} cannot be {value!r}{nearest(str(value), choices)}")

@@ -1,0 +1,78 @@
+"""Settings: names and plain values in, a trainer out."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from nolr.errors import BadInput
+from nolr.recipes import Settings, build_trainer, get_recipe
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"sigm": 1}, "did you mean 'sigma'"),
+        ({"sampler": "antithetik"}, "did you mean 'antithetic'"),
+        ({"optimizer": "zzz"}, "choose one of: adam, sgd"),
+        ({"epochs": "many"}, "epochs must be a whole number, got 'many'"),
+        ({"epochs": 1.5}, "whole number"),
+        ({"sigma": "loud"}, "sigma must be a number"),
+        ({"hidden": "64,x"}, "whole numbers like 128,64"),
+        ({"residual": "some"}, "'adaptive'"),
+        ({"seed": -1}, "seed must lie in"),
+        ({"threads": -1}, "threads"),
+        ({"loss": 3}, "loss must be a name"),
+    ],
+)
+def test_bad_settings_are_explained(values, message):
+    with pytest.raises(BadInput, match=message):
+        Settings().with_values(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"sigma": 0}, "sigma must be a positive"),
+        ({"sigma": "nan"}, "sigma must be a positive"),
+        ({"copies": 3}, "multiple of 2"),
+        ({"copies": 0}, "at least 1"),
+        ({"copies": 2, "baseline": "leave-group-out"}, "at least 4 copies"),
+        ({"residual": 1.5}, "from 0 to 1"),
+        ({"forgetting": 1}, "forgetting"),
+        ({"learning_rate": 0}, "learning rate"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"epochs": 0}, "epochs"),
+        ({"patience": -1}, "patience"),
+        ({"monitor_every": 0}, "monitor_every"),
+        ({"momentum": 1, "optimizer": "sgd"}, "momentum"),
+        ({"weight_decay": -1}, "weight_decay"),
+        ({"noise_source": "moon"}, "noise source"),
+        ({"backend": "nump"}, "did you mean 'numpy'"),
+        ({"hidden": "0"}, "at least one"),
+        ({"validation_fraction": 1}, "validation_fraction"),
+    ],
+)
+def test_values_out_of_range_are_explained(values, message):
+    recipe = get_recipe("digits-dense")
+    with pytest.raises(BadInput, match=message):
+        settings = recipe.settings.with_values(values)
+        build_trainer(settings, recipe.build(settings), recipe.data(settings))
+
+
+def test_settings_survive_json():
+    settings = Settings().with_values({"hidden": "7,5", "residual": "0.5", "sigma": "0.3"})
+    again = Settings().with_values(json.loads(json.dumps(settings.to_dict())))
+    assert again == settings
+
+
+def test_no_hidden_layer_is_a_linear_classifier():
+    recipe = get_recipe("digits-dense")
+    network = recipe.build(recipe.settings.with_values({"hidden": ""}))
+    assert network.noise_shapes == ((10,),)
+
+
+def test_unknown_recipe_suggests_the_nearest():
+    with pytest.raises(BadInput, match="did you mean 'digits-dense'"):
+        get_recipe("digit-dense")
