@@ -37,9 +37,7 @@ for step in range(600):
     estimate, estimator_state = estimator(
         network, params, batch, loss, nolr.Key(seed=0, step=step), estimator_state
     )
-    vector, optimizer_state = optimizer.update(
-        ravel(estimate.grads), optimizer_state, vector, step
-    )
+    vector, optimizer_state = optimizer.update(ravel(estimate.grads), optimizer_state, vector, step)
     params = unravel(vector, params)
 guesses = network.forward(params, data.test.inputs / 16).argmax(axis=1)
 print(f"by hand: test accuracy {np.mean(guesses == data.test.targets):.1%}")

@@ -235,7 +235,7 @@ def _assignments(texts: tuple[str, ...]) -> dict[str, Any]:
 def _run_path(out: Path | None, overwrite: bool, recipe: str, settings: dict[str, Any]) -> Path:
     """The run file: the one asked for, or a name under runs/ that is still free."""
     if out is not None:
-        if out.exists() and not overwrite:
+        if out.is_file() and not overwrite:
             raise BadInput(
                 f"{str(out)!r} exists already: go on with it (--resume), replace it (--overwrite), "
                 "or choose another --out"

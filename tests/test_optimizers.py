@@ -135,9 +135,7 @@ def test_unravel_undoes_ravel(backend, dtype):
     for layer, expected in zip(back, params, strict=True):
         for name, array in layer.items():
             assert array.dtype == expected[name].dtype
-            np.testing.assert_array_equal(
-                backend.to_host(array), backend.to_host(expected[name])
-            )
+            np.testing.assert_array_equal(backend.to_host(array), backend.to_host(expected[name]))
 
 
 def test_order_of_names_does_not_matter():

@@ -3,7 +3,7 @@
 The loss of a copy is one number, but its output o is m numbers, for free. For every stage, keep a
 running regression of the output change Δo on the gated noise a∘ε,
 
-    J̄ = Σ Δo (a∘ε)ᵀ / (σ² Σ a²),        a = E[f'(v + ε)],
+    J̄ = Σ Δo (a∘ε)ᵀ / (σ² Σ a² + ridge),        a = E[f'(v + ε)],
 
 which is itself a likelihood-ratio estimate of the mean Jacobian of the tail. With the loss's own
 derivative e = ∂loss/∂o it predicts the credit of every unit, per sample, ĝ = a ∘ (J̄ᵀe). Since
@@ -63,6 +63,7 @@ class JacobianControlVariate:
             of least mean squared error, estimated as the fraction of the residual gradient's
             power that is signal (see `nolr.estimation.figures`).
         forgetting: factor in (0, 1) by which older evidence is discounted each step.
+        ridge: added to the energy of every unit in the regression, as a fraction of their mean.
 
     Raises:
         BadInput: an argument out of its range.
@@ -70,6 +71,7 @@ class JacobianControlVariate:
 
     residual: float | str = "adaptive"
     forgetting: float = 0.98
+    ridge: float = 0.01
 
     def __post_init__(self) -> None:
         if self.residual != "adaptive" and not (
@@ -80,6 +82,8 @@ class JacobianControlVariate:
             )
         if not 0 < self.forgetting < 1:
             raise BadInput(f"forgetting must lie between 0 and 1, got {self.forgetting}")
+        if self.ridge < 0:
+            raise BadInput(f"ridge must not be negative, got {self.ridge}")
 
     def init(self, backend: Backend, outputs: int, units: int, dtype: object) -> Evidence:
         """No evidence yet: J̄ = 0."""
@@ -92,8 +96,14 @@ class JacobianControlVariate:
         )
 
     def jacobian(self, evidence: Evidence) -> Array:
-        """J̄ (m, units); 0 where nothing has been seen yet."""
-        return evidence.moment / (evidence.energy + TINY)
+        """J̄ (m, units); 0 where nothing has been seen yet.
+
+        The ridge shrinks the units that hardly ever respond: without it the ratio of two tiny
+        sums would be a huge J̄, ready for the day on which such a unit wakes up.
+        """
+        energy = evidence.energy
+        ridge = self.ridge * namespace(energy).mean(energy) + TINY
+        return evidence.moment / (energy + ridge)
 
     def beta(self, evidence: Evidence) -> Array:
         """β = Cov/Var, clipped to [0, 1]; 0 as long as nothing has been predicted."""

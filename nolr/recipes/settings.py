@@ -75,6 +75,7 @@ class Settings:
     control_variate: str = "jacobian"
     residual: float | str = "adaptive"
     forgetting: float = 0.98
+    ridge: float = 0.01
     monitor_every: int = 20
     optimizer: str = "adam"
     learning_rate: float = 1e-3
@@ -180,7 +181,9 @@ def build_trainer(settings: Settings, network: Sequential, data: Split) -> Train
         schedule=_choose(settings, "schedule")(),
         baseline=_choose(settings, "baseline")(),
         control_variate=_choose(settings, "control_variate")(
-            residual=settings.residual, forgetting=settings.forgetting
+            residual=settings.residual,
+            forgetting=settings.forgetting,
+            ridge=settings.ridge,
         ),
         monitor_every=settings.monitor_every,
     )

@@ -1,0 +1,215 @@
+"""Runs: saved, resumed bit for bit, and readable whatever happens."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+import nolr
+from nolr.data import load_digits
+from nolr.errors import BadInput
+from nolr.interchange import read_run
+
+SHORT = {"epochs": 3, "hidden": "16,8"}
+
+
+def arrays(path):
+    """The saved state without its clock."""
+    found = dict(read_run(path).arrays)
+    del found["state/train_seconds"]
+    return found
+
+
+def assert_same_run(a, b):
+    first, second = arrays(a), arrays(b)
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name], err_msg=name)
+    history = [
+        [record._replace(train_seconds=0.0) for record in read_run(path).history] for path in (a, b)
+    ]
+    assert repr(history[0]) == repr(history[1])  # repr: NaN equals NaN
+
+
+def stop_after(steps):
+    """A stop callback that says so after a number of steps."""
+    left = iter(range(steps - 1))
+    return lambda: next(left, None) is None
+
+
+def test_five_lines_of_python():
+    run = nolr.train("digits-dense", seed=0, epochs=5)
+    assert run.test_accuracy > 0.9
+    images = load_digits().inputs[:8]
+    assert run.predict(images).shape == (8,)
+    assert run.outputs(images).shape == (8, 10)
+
+
+def test_a_saved_run_says_and_predicts_the_same(tmp_path):
+    run = nolr.train(out=tmp_path / "run.h5", **SHORT)
+    again = nolr.load(tmp_path / "run.h5")
+    images = load_digits().inputs[:20]
+    np.testing.assert_array_equal(run.outputs(images), again.outputs(images))
+    assert again.finished
+    assert again.test_accuracy == run.test_accuracy
+    assert repr(again.history) == repr(run.history)
+    assert again.settings == run.settings
+
+
+# 1293 training samples make 41 steps an epoch: before, at and after the end of an epoch.
+@pytest.mark.parametrize("steps", [1, 40, 41, 42, 100])
+def test_resuming_is_bit_identical(tmp_path, steps):
+    nolr.train(out=tmp_path / "straight.h5", **SHORT)
+    stopped = nolr.train(out=tmp_path / "stopped.h5", stop=stop_after(steps), **SHORT)
+    assert stopped.state.step == steps
+    assert not stopped.finished
+    assert nolr.resume(tmp_path / "stopped.h5").finished
+    assert_same_run(tmp_path / "straight.h5", tmp_path / "stopped.h5")
+
+
+def test_another_seed_would_not_pass_for_the_same_run(tmp_path):
+    nolr.train(out=tmp_path / "a.h5", **SHORT)
+    nolr.train(out=tmp_path / "b.h5", seed=1, **SHORT)
+    with pytest.raises(AssertionError):
+        assert_same_run(tmp_path / "a.h5", tmp_path / "b.h5")
+
+
+def test_resuming_can_train_longer_but_not_otherwise(tmp_path):
+    path = tmp_path / "run.h5"
+    nolr.train(out=path, **SHORT)
+    assert nolr.resume(path, epochs=4).state.epoch == 4
+    assert nolr.load(path).settings.epochs == 4
+    with pytest.raises(BadInput, match="sigma cannot change"):
+        nolr.resume(path, sigma=1.0)
+
+
+def test_divergence_keeps_the_last_good_state(tmp_path):
+    path = tmp_path / "run.h5"
+    settings = SHORT | {"optimizer": "sgd", "learning_rate": 1e20, "loss": "squared"}
+    with pytest.raises(nolr.Diverged, match="step"):
+        nolr.train(out=path, **settings)
+    assert np.isfinite(arrays(path)["state/vector"]).all()
+    assert nolr.load(path).state.step >= 1
+
+
+def test_kill_at_any_moment_leaves_a_readable_run(tmp_path):
+    path = tmp_path / "run.h5"
+    program = (
+        "import sys, nolr.runs; nolr.runs.SAVE_SECONDS = 0.0;"
+        "nolr.train(out=sys.argv[1], epochs=100000)"
+    )
+    for wait in (0.0, 0.05, 0.2):
+        process = subprocess.Popen([sys.executable, "-c", program, str(path)])
+        deadline = time.monotonic() + 60
+        while not path.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(wait)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        run = nolr.load(path)
+        assert np.isfinite(run.state.vector).all()
+        assert 0 < run.test_accuracy <= 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.unlink(), "no run file"),
+        (lambda path: path.write_bytes(b"not HDF5"), "damaged, or not HDF5"),
+        (lambda path: path.write_bytes(path.read_bytes()[:3000]), "damaged, or not HDF5"),
+        (lambda path: h5py.File(path, "w").close(), "not a run of nolr"),
+        (lambda path: edit(path, lambda file: file.__delitem__("state/vector")), "lacks"),
+        (lambda path: edit(path, lambda file: file["history"].clear()), "damaged"),
+        (lambda path: edit(path, lambda file: file.attrs.modify("version", 99)), "version 99"),
+        (lambda path: edit(path, shrink), "saved with other settings"),
+        (lambda path: edit(path, lambda file: reconfigure(file, "x")), "no recipe 'x'"),
+    ],
+)
+def test_damaged_files_are_explained(tmp_path, damage, message):
+    path = tmp_path / "run.h5"
+    nolr.train(out=path, epochs=1, hidden="4")
+    damage(path)
+    with pytest.raises(BadInput, match=message):
+        nolr.load(path)
+
+
+def edit(path, change):
+    with h5py.File(path, "r+") as file:
+        change(file)
+
+
+def shrink(file):
+    del file["state/vector"]
+    file["state/vector"] = np.zeros(3)
+
+
+def reconfigure(file, recipe):
+    configuration = json.loads(file.attrs["configuration"])
+    file.attrs["configuration"] = json.dumps(configuration | {"recipe": recipe})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (np.zeros((2, 8, 8)), r"expected samples of shape \(64,\)"),
+        (np.zeros(64), r"x\[None\]"),
+        (np.zeros((0, 64)), "no samples"),
+        (np.full((1, 64), np.nan), "NaN"),
+        (np.array([["?"] * 64]), "real numbers"),
+    ],
+)
+def test_bad_inputs_are_explained(inputs, message):
+    run = nolr.train(epochs=1, hidden="4")
+    with pytest.raises(BadInput, match=message):
+        run.predict(inputs)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.uint8])
+def test_one_sample_of_any_dtype(dtype):
+    run = nolr.train(epochs=1, hidden="4")
+    images = load_digits().inputs
+    one = run.predict(images[:1].astype(dtype))
+    np.testing.assert_array_equal(one, run.predict(images)[:1])
+
+
+def test_report_is_plain_json_with_the_promised_keys():
+    report = json.loads(json.dumps(nolr.train(**SHORT).report(), allow_nan=False))
+    assert report.keys() >= {
+        "recipe",
+        "backend",
+        "seed",
+        "epochs",
+        "copies",
+        "test_accuracy",
+        "validation_accuracy",
+        "train_seconds",
+        "forward_passes",
+        "stages",
+        "versions",
+    }
+    assert report["forward_passes"] == 3 * 1293 * 5
+    assert len(report["stages"]) == 3
+
+
+def test_torch_with_host_noise_follows_numpy_for_fifty_steps():
+    pytest.importorskip("torch", reason="torch is not installed: pip install 'nolr[torch]'")
+    curves = {}
+    for backend in ("numpy", "torch"):
+        losses, before = [], [0.0, 0]
+
+        def record(trainer, state, losses=losses, before=before):
+            if state.position:  # the last step of an epoch has no loss of its own in the state
+                losses.append((state.loss_sum - before[0]) / (state.position - before[1]))
+            before[:] = state.loss_sum, state.position
+
+        nolr.train(backend=backend, noise_source="host", on_state=record, stop=stop_after(50))
+        curves[backend] = losses
+    assert len(curves["numpy"]) == 49
+    np.testing.assert_allclose(curves["torch"], curves["numpy"], rtol=0, atol=1e-4)
