@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module, metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import nolr
 
-__all__ = ["blas_kernels", "kernel_advice", "limit_threads", "versions"]
+__all__ = ["blas_kernels", "kernel_advice", "limit_threads", "processor", "versions"]
 
 PACKAGES = ("numpy", "scipy", "h5py", "scikit-learn", "array-api-compat", "torch", "cupy")
 
@@ -26,6 +28,18 @@ def versions() -> dict[str, str]:
             continue
     found["machine"] = f"{platform.system()} {platform.machine()}"
     return found
+
+
+def processor() -> str:
+    """The processor in words, and the number of cores: what a recorded time belongs to."""
+    name = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    return f"{name}, {os.cpu_count()} cores, {platform.system()}"
 
 
 def blas_kernels() -> list[dict[str, Any]]:

@@ -20,6 +20,11 @@ __all__ = ["CrossEntropy", "MeanSquaredError", "ZeroOne"]
 
 def _check_labels(targets: Any, output_shape: Shape) -> None:
     labels = np.asarray(targets)
+    if len(output_shape) != 1:
+        raise BadInput(
+            f"class labels need one row of scores per sample, but the network's output has shape "
+            f"{output_shape}: end it with Flatten() and a Dense layer"
+        )
     (classes,) = output_shape
     if labels.ndim != 1:
         raise BadInput(f"labels must be one class index per sample, shape (N,), got {labels.shape}")
@@ -39,7 +44,7 @@ def _pick(output: Array, target: Array) -> Array:
     """output[n, target[n]], (N,)."""
     xp = namespace(output)
     samples, classes = output.shape
-    rows = xp.arange(0, samples * classes, classes, dtype=target.dtype)
+    rows = xp.arange(0, samples * classes, classes, dtype=xp.int64)
     return xp.take(xp.reshape(output, (-1,)), rows + target)
 
 
@@ -69,7 +74,7 @@ class CrossEntropy:
         probability = xp.exp(shifted)
         total = _row_sums(probability)
         probability /= total[:, None]
-        classes = xp.arange(output.shape[1], dtype=target.dtype)
+        classes = xp.arange(output.shape[1], dtype=xp.int64)
         onehot = xp.astype(target[:, None] == classes, output.dtype)
         return xp.log(total) - xp.vecdot(shifted, onehot), probability - onehot
 
@@ -119,7 +124,7 @@ class MeanSquaredError:
     def _difference(self, output: Array, target: Array) -> Array:
         xp = namespace(output)
         if target.ndim == 1:
-            target = target[:, None] == xp.arange(output.shape[1], dtype=target.dtype)
+            target = target[:, None] == xp.arange(output.shape[1], dtype=xp.int64)
         return output - xp.astype(target, output.dtype)
 
     def __call__(self, output: Array, target: Array) -> Array:

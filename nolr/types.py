@@ -100,6 +100,10 @@ class Layer(Protocol):
     computed once, however many copies there are.
     """
 
+    @property
+    def affine(self) -> bool:
+        """Whether y = z, so that a loss's own derivative at y is exact at v too."""
+
     def output_shape(self, input_shape: Shape) -> Shape:
         """Shape of y without the sample axis; raises BadInput if `input_shape` does not fit."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import itertools
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from nolr.backends import (
     namespace,
     same_backend,
 )
-from nolr.backends.cupy import PHILOX, philox_words
+from nolr.backends.cupy import PHILOX, open_cupy, philox_words
 from nolr.errors import BadInput, nearest
 from nolr.types import Key, Stream
 
@@ -30,21 +31,22 @@ def test_unknown_backend_suggests_the_nearest():
         get_backend("zzz")
 
 
-def test_a_missing_library_says_what_to_install(monkeypatch):
-    import importlib
-
+@pytest.mark.parametrize(
+    ("find", "words"),
+    [
+        (lambda: get_backend.__wrapped__("torch"), "pip install torch"),
+        (lambda: get_backend.__wrapped__("array-api-strict"), "pip install array-api-strict"),
+        (lambda: open_cupy.__wrapped__(), r"pip install 'nolr\[cuda12\]'"),
+    ],
+    ids=["torch", "array-api-strict", "cupy"],
+)
+def test_a_missing_library_says_what_to_install(monkeypatch, find, words):
     def missing(name, *rest):
         raise ImportError(f"No module named {name!r}")
 
     monkeypatch.setattr(importlib, "import_module", missing)
-    for name, words in (("torch", "pip install torch"), ("cupy", r"pip install 'nolr\[cuda12\]'")):
-        with pytest.raises(BadInput, match=words):
-            if name == "cupy":
-                from nolr.backends.cupy import open_cupy
-
-                open_cupy.__wrapped__()
-            else:
-                get_backend.__wrapped__(name)
+    with pytest.raises(BadInput, match=words):
+        find()
 
 
 def test_the_array_says_where_it_lives(backend):

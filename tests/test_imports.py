@@ -35,13 +35,13 @@ RANK = {
     "estimation": 7,
     "training": 8,
     "environment": 9,
-    "plots": 9,
-    "progress": 9,
     "interchange": 9,
     "recipes": 9,
     "runs": 10,
-    "cli": 11,
-    "__main__": 12,
+    "plots": 11,
+    "progress": 11,
+    "cli": 12,
+    "__main__": 13,
 }
 
 # Not even though the rank would allow it: layers know neither randomness nor loss.
@@ -75,6 +75,17 @@ def imported_modules(source):
     return names
 
 
+def front_door(source):
+    """Attributes taken from `import nolr` itself, which loads them from anywhere."""
+    return {
+        node.attr
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "nolr"
+    } - {"__version__", "__file__"}
+
+
 def units_imported(source):
     """The names in RANK that a source text imports."""
     units = set()
@@ -87,7 +98,8 @@ def units_imported(source):
 
 def violations(unit, source):
     """What a source text of a unit imports against the rules, in words."""
-    found = []
+    found = [f"{unit} uses nolr.{name}: import it from its own module" for name in
+             sorted(front_door(source))]  # fmt: skip
     for other in sorted(units_imported(source)):
         if other not in RANK:
             found.append(f"{unit} imports nolr.{other}, which has no rank: add it to RANK")
@@ -150,6 +162,7 @@ def test_no_other_framework_is_imported(path):
         ("noise", "from nolr import sampling", "imports sampling"),
         ("estimation", "from nolr.training import Trainer", "imports training"),
         ("network", "from nolr.secret import x", "no rank"),
+        ("network", "import nolr\nnolr.train('digits')", "import it from its own module"),
         ("network", "import importlib\nimportlib.import_module('nolr.cli')", "imports cli"),
     ],
 )

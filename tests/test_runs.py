@@ -194,7 +194,8 @@ def test_report_is_plain_json_with_the_promised_keys():
         "stages",
         "versions",
     }
-    assert report["forward_passes"] == 3 * 1293 * 5
+    # Every second step is a clean pass alone; the others add a pair in each of two stages.
+    assert 3 * 1293 * 2.9 < report["forward_passes"] < 3 * 1293 * 3.2
     assert len(report["stages"]) == 3
 
 

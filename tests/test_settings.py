@@ -55,10 +55,13 @@ def test_bad_settings_are_explained(values, message):
     ],
 )
 def test_values_out_of_range_are_explained(values, message):
-    recipe = get_recipe("digits-dense")
     with pytest.raises(BadInput, match=message):
-        settings = recipe.settings.with_values(values)
-        build_trainer(settings, recipe.build(settings), recipe.data(settings))
+        _open(get_recipe("digits-dense"), values)
+
+
+def _open(recipe, values):
+    settings = recipe.settings.with_values(values)
+    return build_trainer(settings, recipe.build(settings), recipe.data(settings))
 
 
 def test_settings_survive_json():

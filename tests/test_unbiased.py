@@ -154,9 +154,10 @@ def exact_step_gradient(loss, params):
         v = first["W"] @ x + first["b"]
         delta = np.zeros(2)
         for pattern in itertools.product((0, 1), repeat=2):
+            pairs = list(zip(pattern, v, strict=True))
             ell = loss(second["W"] @ np.array(pattern) + second["b"], label)
-            chance = [stats.norm.cdf((2 * p - 1) * u / SIGMA) for p, u in zip(pattern, v)]
-            slope = [(2 * p - 1) * stats.norm.pdf(u / SIGMA) / SIGMA for p, u in zip(pattern, v)]
+            chance = [stats.norm.cdf((2 * p - 1) * u / SIGMA) for p, u in pairs]
+            slope = [(2 * p - 1) * stats.norm.pdf(u / SIGMA) / SIGMA for p, u in pairs]
             delta += ell * np.array([slope[0] * chance[1], chance[0] * slope[1]])
         grad["W"] += np.outer(delta, x) / len(X)
         grad["b"] += delta / len(X)
@@ -218,7 +219,7 @@ def test_a_residual_below_one_is_biased_by_as_much_as_it_should(residual):
         (1.0, "; unbiased"),
         (0.5, "residual below 1: biased"),
         ("adaptive", "residual below 1: biased"),
-        (0, "learned feedback alone"),
+        (0, "a biased estimate"),
     ],
 )
 @pytest.mark.parametrize("schedule", [LayerWise(), Joint()], ids=["layer-wise", "joint"])

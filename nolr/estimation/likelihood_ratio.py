@@ -87,6 +87,8 @@ class LikelihoodRatio:
         schedule: which stages are noised together; decides the estimand.
         baseline: what a copy's loss is compared with.
         control_variate: predicts the credit of every unit; None for plain likelihood ratios.
+        probe_every: where only the control variate has use for the copies (λ = 0), run them in
+            every so many steps: the mean Jacobian changes slowly.
         monitor_every: measure signal and noise in every so many steps (never in batches of one
             sample, which cannot be halved).
         block_bytes: copies are worked through in blocks whose largest array is about this size,
@@ -102,6 +104,7 @@ class LikelihoodRatio:
     schedule: Schedule = LayerWise()
     baseline: Baseline = CleanLoss()
     control_variate: JacobianControlVariate | None = JacobianControlVariate()
+    probe_every: int = 1
     monitor_every: int = 20
     block_bytes: int = 1 << 20
 
@@ -113,8 +116,9 @@ class LikelihoodRatio:
                 f"the baseline {type(self.baseline).__name__} needs at least {need} copies with "
                 f"the sampler {type(self.sampler).__name__}, got {self.copies}"
             )
-        if self.monitor_every < 1:
-            raise BadInput(f"monitor_every must be at least 1 step, got {self.monitor_every}")
+        for name in ("probe_every", "monitor_every"):
+            if (value := getattr(self, name)) < 1:
+                raise BadInput(f"{name} must be at least 1 step, got {value}")
 
     def init(self, network: Sequential, params: tuple[Params, ...], loss: Loss) -> EstimatorState:
         """Nothing is remembered yet. The shapes depend on whether the loss has a derivative."""
@@ -164,7 +168,9 @@ class LikelihoodRatio:
         clean = CleanRun(network, params, loss, target, trace, losses, error)
         monitor = key.step % self.monitor_every == 0 and x.shape[0] > 1
         steps = self._predict(clean, state, monitor)
-        passes = self.schedule.passes([i for i, step in enumerate(steps) if step.noised])
+        passes: tuple[tuple[int, ...], ...] = ()
+        if key.step % self.probe_every == 0 or any(step.weighs for step in steps):
+            passes = self.schedule.passes([i for i, step in enumerate(steps) if step.noised])
         for block, groups in enumerate(self._blocks(trace) if passes else ()):
             self._run_copies(clean, steps, passes, groups, key._replace(block=block))
         grads: list[Params] = [{} for _ in params]
@@ -198,6 +204,7 @@ class LikelihoodRatio:
             self.control_variate is not None
             and self.control_variate.residual in (0, "adaptive")
             and _ends_in_stage(network, loss)
+            and network.layer(len(network.stages) - 1).affine
         )
 
     def _predict(self, clean: CleanRun, state: EstimatorState, monitor: bool) -> list[StageStep]:

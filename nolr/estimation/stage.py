@@ -69,7 +69,7 @@ class StageStep:
     @property
     def weighs(self) -> bool:
         """Whether the scores are needed: for the gradient, or to measure what they would add."""
-        return self.weight != 0 or (self.measures_residual and self.monitor)
+        return self.noised and (self.weight != 0 or (self.measures_residual and self.monitor))
 
     def predict(
         self, control_variate: JacobianControlVariate, evidence: Evidence, error: Array, last: bool

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nolr.activations import relu
+from nolr.activations import Identity, relu
 from nolr.backends import namespace
 from nolr.copies import add_noise
 from nolr.errors import BadInput
@@ -41,6 +41,10 @@ class Dense:
                 f"Dense needs at least one input and one output, got {self.inputs} and "
                 f"{self.outputs}"
             )
+
+    @property
+    def affine(self) -> bool:
+        return isinstance(self.activation, Identity)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if input_shape != (self.inputs,):

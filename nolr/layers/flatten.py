@@ -15,6 +15,8 @@ __all__ = ["Flatten"]
 class Flatten:
     """(N, a, b, ...) -> (N, a·b·...), in row-major order."""
 
+    affine = True
+
     def output_shape(self, input_shape: Shape) -> Shape:
         return (prod(input_shape),)
 

@@ -76,6 +76,7 @@ class Settings:
     residual: float | str = "adaptive"
     forgetting: float = 0.98
     ridge: float = 0.01
+    probe_every: int = 1
     monitor_every: int = 20
     optimizer: str = "adam"
     learning_rate: float = 1e-3
@@ -185,6 +186,7 @@ def build_trainer(settings: Settings, network: Sequential, data: Split) -> Train
             forgetting=settings.forgetting,
             ridge=settings.ridge,
         ),
+        probe_every=settings.probe_every,
         monitor_every=settings.monitor_every,
     )
     return Trainer(
