@@ -681,3 +681,21 @@ def test_schedules_partition_the_stages():
 def test_tiles_of_targets_follow_the_copies():
     # Losses of copy c of sample n are rows c·N + n: the loss must see the target of sample n.
     np.testing.assert_array_equal(tile(np.array([4, 7]), 3), [4, 7, 4, 7, 4, 7])
+
+
+def test_by_default_a_loss_without_derivative_is_learned_without_bias():
+    # Feedback alone would be the same for every sample, and drive the network to one answer.
+    method = LikelihoodRatio(Gaussian(0.5), copies=8)
+    rng = np.random.default_rng(0)
+    target = np.arange(200) % 2
+    batch = rng.normal(size=(200, 2)) + 3 * target[:, None], target
+    network = Sequential(Dense(2, 4, tanh), Dense(4, 2, identity), input_shape=(2,))
+    assert method.estimand(network, ZeroOne()).endswith("unbiased")
+    vector = ravel(network.init(0, NUMPY, "float64"))
+    like, optimizer = network.init(0, NUMPY, "float64"), Adam(0.05)
+    memory, state = optimizer.init(vector), method.init(network, like, ZeroOne())
+    for step in range(150):
+        params = unravel(vector, like)
+        estimate, state = method(network, params, batch, ZeroOne(), Key(0, step=step), state)
+        vector, memory = optimizer.update(ravel(estimate.grads), memory, vector, step)
+    assert float(estimate.loss) < 0.05

@@ -26,7 +26,6 @@ from typing import NamedTuple
 
 from nolr.backends import namespace
 from nolr.errors import BadInput
-from nolr.estimation.figures import Merit
 from nolr.types import Array, Backend
 
 __all__ = ["Evidence", "JacobianControlVariate"]
@@ -61,7 +60,7 @@ class JacobianControlVariate:
     Args:
         residual: λ in [0, 1], the weight of the likelihood-ratio residual; or "adaptive", the λ
             of least mean squared error, estimated as the fraction of the residual gradient's
-            power that is signal (see `nolr.estimation.figures`).
+            power that is signal (see `nolr.estimation.figures`); 1 if the loss has no derivative.
         forgetting: factor in (0, 1) by which older evidence is discounted each step.
         ridge: added to the energy of every unit in the regression, as a fraction of their mean.
 
@@ -109,10 +108,6 @@ class JacobianControlVariate:
         """β = Cov/Var, clipped to [0, 1]; 0 as long as nothing has been predicted."""
         xp = namespace(evidence.power)
         return xp.minimum(xp.maximum(evidence.covariance / (evidence.power + TINY), 0.0), 1.0)
-
-    def weight(self, residual: Merit) -> float:
-        """λ, given the signal and the power of earlier residuals."""
-        return residual.best_weight() if self.residual == "adaptive" else float(self.residual)
 
     def observe(
         self,

@@ -20,18 +20,17 @@ from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
 
-from nolr.backends import backend_of, namespace, same_backend
-from nolr.copies import flatten_units, tile
+from nolr.backends import backend_of, same_backend
 from nolr.errors import BadInput
 from nolr.estimation.baselines import CleanLoss
 from nolr.estimation.control_variates import Evidence, JacobianControlVariate
 from nolr.estimation.figures import Figures, Merit
+from nolr.estimation.perturbation import CleanRun, Draw, run_copies
 from nolr.estimation.schedules import LayerWise
-from nolr.estimation.stage import StageStep, odd_part
+from nolr.estimation.stage import StageStep
 from nolr.network import Sequential, Trace
 from nolr.noise import Gaussian
 from nolr.sampling import Antithetic, copy_groups
-from nolr.tails import run_tails
 from nolr.types import Array, Baseline, Key, Loss, Noise, Params, Sampler, Schedule
 
 __all__ = ["Estimate", "EstimatorState", "LikelihoodRatio"]
@@ -46,24 +45,6 @@ class EstimatorState(NamedTuple):
     """Signal and power of the gradient estimate, for the report."""
     residual: tuple[Merit, ...]
     """Signal and power of the residual, for the adaptive λ."""
-
-
-class CleanRun(NamedTuple):
-    """A batch and what the network and the loss make of it without noise."""
-
-    network: Sequential
-    params: tuple[Params, ...]
-    loss: Loss
-    target: Array
-    trace: Trace
-    losses: Array
-    """(N,)."""
-    error: Array
-    """e, the derivative of the losses with respect to the features, (N, m)."""
-
-    def features(self, output: Array, losses: Array) -> Array:
-        """What the control variate regresses: the output, or a loss without derivative itself."""
-        return output if self.loss.differentiable else losses[..., None]
 
 
 class Estimate(NamedTuple):
@@ -172,7 +153,8 @@ class LikelihoodRatio:
         if key.step % self.probe_every == 0 or any(step.weighs for step in steps):
             passes = self.schedule.passes([i for i, step in enumerate(steps) if step.noised])
         for block, groups in enumerate(self._blocks(trace) if passes else ()):
-            self._run_copies(clean, steps, passes, groups, key._replace(block=block))
+            draw = Draw(self.sampler, groups, key._replace(block=block))
+            run_copies(clean, steps, passes, draw, self.baseline, self.control_variate)
         grads: list[Params] = [{} for _ in params]
         for node, step in zip(network.stages, steps, strict=True):
             grads[node] = step.gradient()
@@ -189,20 +171,32 @@ class LikelihoodRatio:
     def estimand(self, network: Sequential, loss: Loss) -> str:
         """Say in words whose gradient is estimated, and whether without bias."""
         estimand = f"gradient of {self.schedule.estimand}"
-        if self.control_variate is None or self.control_variate.residual == 1:
+        residual = self._residual(loss)
+        if residual == 1:
             return f"{estimand}; unbiased"
-        if self.control_variate.residual == 0:
+        if residual == 0:
             estimand = f"learned feedback (residual 0), a biased estimate of the {estimand}"
         else:
             estimand += ", shrunk towards learned feedback (residual below 1: biased)"
         exact = "; in the last stage exact for the clean loss"
         return estimand + (exact if self._last_is_exact(network, loss) else "")
 
+    def _residual(self, loss: Loss) -> float | str:
+        """λ, or "adaptive". Without a derivative of the loss there is only one answer: 1.
+
+        What is then learned is the mean change of the loss itself. That takes variance off the
+        residual, but it is the same for every sample: no feedback to learn from alone.
+        """
+        if self.control_variate is None:
+            return 1.0
+        adaptive = self.control_variate.residual == "adaptive"
+        return 1.0 if adaptive and not loss.differentiable else self.control_variate.residual
+
     def _last_is_exact(self, network: Sequential, loss: Loss) -> bool:
         """Whether the last stage goes without noise: its credit is e itself, known exactly."""
         return (
             self.control_variate is not None
-            and self.control_variate.residual in (0, "adaptive")
+            and self._residual(loss) in (0, "adaptive")
             and _ends_in_stage(network, loss)
             and network.layer(len(network.stages) - 1).affine
         )
@@ -216,6 +210,7 @@ class LikelihoodRatio:
         ]
         if (control_variate := self.control_variate) is None:
             return steps
+        residual = self._residual(clean.loss)
         last_is_identity = _ends_in_stage(network, clean.loss)
         last_is_exact = self._last_is_exact(network, clean.loss)
         for stage, step in enumerate(steps):
@@ -223,74 +218,11 @@ class LikelihoodRatio:
             step.noised = not (last and last_is_exact)
             step.predict(control_variate, state.evidence[stage], clean.error, last)
             if step.noised:
-                step.measures_residual = control_variate.residual == "adaptive"
-                step.weight = control_variate.weight(state.residual[stage])
+                step.measures_residual = isinstance(residual, str)
+                step.weight = (
+                    state.residual[stage].best_weight() if isinstance(residual, str) else residual
+                )
         return steps
-
-    def _run_copies(
-        self,
-        clean: CleanRun,
-        steps: list[StageStep],
-        passes: tuple[tuple[int, ...], ...],
-        groups: int,
-        key: Key,
-    ) -> None:
-        """Run one block of noisy copies and let every stage weigh its scores by the losses."""
-        xp, signs, samples = namespace(clean.losses), self.sampler.signs, clean.losses.shape[0]
-        white, noise = self._draw(clean, steps, passes, groups, key)
-        copies = [{stage: _copies(noise[stage], signs) for stage in stages} for stages in passes]
-        tails = run_tails(clean.network, clean.params, clean.trace, copies)
-
-        losses = clean.loss(tails.output, tile(clean.target, len(passes) * len(signs) * groups))
-        shape = (len(passes), len(signs), groups, samples)
-        features = xp.reshape(clean.features(tails.output, losses), (*shape, -1))
-        losses = xp.reshape(losses, shape)
-        centred = losses - self.baseline(losses, clean.losses)
-        odd_loss = odd_part(centred, signs)
-        if self.control_variate is not None and len(signs) == 1:  # a pair's own difference is odd
-            features = features - clean.features(flatten_units(clean.trace.output, 1), clean.losses)
-        shifts = odd_part(features, signs)
-        for index, stages in enumerate(passes):
-            flat = {stage: flatten_units(noise[stage], 2) for stage in stages}
-            foreseen = {stage: steps[stage].foresee(flat[stage]) for stage in stages}
-            if self.control_variate is not None:
-                seen = (self.control_variate, shifts[index, ...])
-                for stage in stages:
-                    steps[stage].observe(*seen, flat[stage], odd_loss[index, ...], foreseen[stage])
-            if not any(steps[stage].weighs for stage in stages):
-                continue
-            explained = sum(steps[stage].beta * foreseen[stage] for stage in stages)
-            for stage in stages:
-                step, local = steps[stage], tails.locals[stage]
-                score = flatten_units(step.noise.score(white[stage]), 2)
-                if stage == stages[0] and local.past is None:
-                    step.weigh_shared(score, odd_loss[index, ...] - explained)
-                else:
-                    surprise = centred[index, ...] - _signed(explained, signs)
-                    step.weigh_apart(local, score, surprise, signs)
-
-    def _draw(
-        self,
-        clean: CleanRun,
-        steps: list[StageStep],
-        passes: tuple[tuple[int, ...], ...],
-        groups: int,
-        key: Key,
-    ) -> tuple[dict[int, Array], dict[int, Array]]:
-        """White and coloured noise (groups, N, *noise_shape) of every noised stage."""
-        backend, samples = backend_of(clean.losses), clean.losses.shape[0]
-        white = {
-            stage: self.sampler.draw(
-                backend,
-                key._replace(stage=stage),
-                groups,
-                (samples, *clean.network.noise_shapes[stage]),
-                clean.losses.dtype,
-            )
-            for stages in passes
-            for stage in stages
-        }
-        return white, {stage: steps[stage].noise.colour(eta) for stage, eta in white.items()}
 
     def _learn(self, steps: list[StageStep], state: EstimatorState) -> EstimatorState:
         evidence = state.evidence
@@ -322,17 +254,3 @@ class LikelihoodRatio:
 def _ends_in_stage(network: Sequential, loss: Loss) -> bool:
     """Whether nothing lies between the last stage and the loss's own derivative."""
     return loss.differentiable and network.stages[-1] == len(network.nodes) - 1
-
-
-def _copies(noise: Array, signs: tuple[float, ...]) -> Array:
-    """(groups, N, *shape) -> (signs·groups·N, *shape): every group's noise with every sign."""
-    xp = namespace(noise)
-    flat = xp.reshape(noise, (-1, *noise.shape[2:]))
-    return flat if len(signs) == 1 else xp.concat([flat, -flat])
-
-
-def _signed(explained: Array | float, signs: tuple[float, ...]) -> Array | float:
-    """(groups, N) -> (signs, groups, N): what is foreseen is odd in the noise."""
-    if isinstance(explained, float | int):  # nothing is foreseen
-        return explained
-    return namespace(explained).stack([sign * explained for sign in signs])
