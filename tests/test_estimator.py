@@ -22,6 +22,7 @@ from nolr.estimation import (
     LeaveGroupOut,
     LikelihoodRatio,
     NoBaseline,
+    likelihood_ratio,
 )
 from nolr.estimation.figures import FORGETTING, Merit, measure
 from nolr.layers import Dense, Flatten
@@ -299,13 +300,13 @@ def test_every_copy_is_run_once(monkeypatch, copies, sampler, baseline, rows, ex
         block_bytes=rows * len(sampler.signs) * largest,
     )
     seen = []
-    right = LikelihoodRatio._run_copies
+    right = likelihood_ratio.run_copies
 
-    def counting(self, clean, steps, passes, groups, key):
-        seen.append((groups, key.block))
-        right(self, clean, steps, passes, groups, key)
+    def counting(clean, steps, passes, draw, *choices):
+        seen.append((draw.groups, draw.key.block))
+        right(clean, steps, passes, draw, *choices)
 
-    monkeypatch.setattr(LikelihoodRatio, "_run_copies", counting)
+    monkeypatch.setattr(likelihood_ratio, "run_copies", counting)
     run(method, network, params, batch, CrossEntropy())
     assert [groups for groups, _ in seen] == expected
     assert [block for _, block in seen] == list(range(len(expected)))
@@ -441,15 +442,16 @@ def test_adaptive_weight_is_zero_before_there_is_evidence():
 
 
 def test_adaptive_weight_finds_a_clear_signal():
-    # A big batch and a loss that ĝ cannot explain: the residual is nearly all signal.
+    # A big batch of a few samples, each with a Jacobian of its own: what one mean Jacobian leaves
+    # over is nearly all signal.
     case = harness.CASES["chain"]
     batch = np.tile(harness.X, (500, 1)), np.tile(case.target, 500)
     method = LikelihoodRatio(Gaussian(SIGMA), copies=8, monitor_every=1)
-    state = method.init(case.network, case.params, ZeroOne())
+    state = method.init(case.network, case.params, CrossEntropy())
     weights = []
     for step in range(40):
         estimate, state = method(
-            case.network, case.params, batch, ZeroOne(), Key(0, step=step), state
+            case.network, case.params, batch, CrossEntropy(), Key(0, step=step), state
         )
         weights.append(estimate.info.stages[0].residual)
     assert weights[0] == 0.0

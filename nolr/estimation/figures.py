@@ -32,32 +32,36 @@ class Merit(NamedTuple):
     """Decayed sums over measurements, as plain numbers: every figure is a ratio of two of them."""
 
     signal: float = 0.0
-    square: float = 0.0
-    """Of the squared signal, for its standard error."""
     power: float = 0.0
+    share: float = 0.0
+    """Of signal / power in each measurement."""
+    square: float = 0.0
+    """Of its square, for its standard error."""
     weight: float = 0.0
     """Sum of the discounts; 0 before the first measurement."""
 
     def update(self, signal: float, power: float) -> Merit:
+        share = signal / power if power > 0 else 0.0
         return Merit(
             FORGETTING * self.signal + signal,
-            FORGETTING * self.square + signal**2,
             FORGETTING * self.power + power,
+            FORGETTING * self.share + share,
+            FORGETTING * self.square + share**2,
             FORGETTING * self.weight + 1.0,
         )
 
     def best_weight(self) -> float:
         """The λ of least mean squared error, for the signal that is surely there.
 
-        Two standard errors are taken off the signal: where it drowns, its estimate is as often
-        positive as negative, and an estimate clipped at 0 would let noise in on average.
+        The mean share of signal in the power, less two standard errors: where the signal drowns,
+        its estimate is as often positive as negative, and clipped at 0 it would let noise in on
+        average. Shares are averaged, not sums divided, because gradients change their scale.
         """
         if self.weight < 2.0:
             return 0.0
-        mean = self.signal / self.weight
+        mean = self.share / self.weight
         spread = max(self.square / self.weight - mean**2, 0.0)
-        sure = mean - 2.0 * sqrt(spread * _effective_share(self.weight))
-        return min(max(sure * self.weight / self.power, 0.0), 1.0) if self.power > 0 else 0.0
+        return min(max(mean - 2.0 * sqrt(spread * _effective_share(self.weight)), 0.0), 1.0)
 
 
 def _effective_share(weight: float) -> float:
