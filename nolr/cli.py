@@ -184,6 +184,7 @@ def recipes() -> None:
 @commands.command()
 def info() -> None:
     """Show versions, backends (and why one is not available), and the matrix kernels."""
+    from rich.markup import escape
     from rich.table import Table
 
     from nolr.backends import find_backends
@@ -196,7 +197,7 @@ def info() -> None:
     console.print(table)
     table = Table("backend", "state", title="backends")
     for name, state in find_backends().items():
-        table.add_row(name, state)
+        table.add_row(name, escape(state))
     console.print(table)
     advice = kernel_advice()
     table = Table("library", "version", "kernel", "threads", title="matrix kernels (BLAS)")

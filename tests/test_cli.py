@@ -104,6 +104,8 @@ def test_recipes_and_info(cli):
     assert code == 0
     for word in ("numpy", "cupy", "threads", nolr.__version__):
         assert word in out
+    assert "unknown" not in out
+    assert "available, version" in nolr.find_backends()["cupy"] or "nolr[cuda12]" in out
 
 
 def test_help_and_version(cli):

@@ -17,7 +17,13 @@ from nolr.types import Array, Backend
 
 __all__ = ["NAMES", "backend_of", "find_backends", "get_backend", "namespace", "same_backend"]
 
-NAMES = ("numpy", "cupy", "torch", "array-api-strict")
+LIBRARIES = {
+    "numpy": "numpy",
+    "cupy": "cupy",
+    "torch": "torch",
+    "array-api-strict": "array_api_strict",
+}
+NAMES = tuple(LIBRARIES)
 
 
 @cache
@@ -42,7 +48,7 @@ def get_backend(name: str) -> Backend:
         return open_cupy()
     from nolr.backends.array_api import ArrayApiBackend
 
-    library = {"torch": "torch", "array-api-strict": "array_api_strict"}[name]
+    library = LIBRARIES[name]
     try:
         importlib.import_module(library)
     except ImportError as error:
@@ -124,5 +130,6 @@ def find_backends() -> dict[str, str]:
         except BadInput as error:
             found[name] = f"not available: {error}"
         else:
-            found[name] = f"available, version {getattr(backend.xp, '__version__', 'unknown')}"
+            library = importlib.import_module(LIBRARIES[backend.name])
+            found[name] = f"available, version {library.__version__}"
     return found
