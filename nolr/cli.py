@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +30,21 @@ RUN = click.Path(path_type=Path)
 
 def main() -> None:
     """Run the command line; an error is one sentence and exit code 2, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Greek letters shows a ?
+            stream.reconfigure(errors="replace")
     try:
         code = commands.main(standalone_mode=False)
     except click.ClickException as error:
         _fail(error.format_message(), 2)
     except BadInput as error:
         _fail(str(error), 2)
+    except MemoryError as error:
+        _fail(f"not enough memory ({error}): try smaller sizes, batches or fewer copies", 2)
     except Diverged as error:
         _fail(str(error), 1)
+    except OSError as error:
+        _fail(f"{error.strerror or error}: {error.filename or 'standard output'}", 2)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted; what was saved before is intact", 130)
     sys.exit(code if isinstance(code, int) else 0)
@@ -45,10 +55,13 @@ def _fail(message: str, code: int) -> None:
     sys.exit(code)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(nolr.__version__, prog_name="nolr")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """Neural networks trained without backpropagation: forward passes and likelihood ratios."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @commands.command()
@@ -80,23 +93,27 @@ def train(
 ) -> int:
     """Train RECIPE (digits-dense unless given) and save it as a run."""
     from nolr import runs
-    from nolr.files import check_writable
     from nolr.plots import save_history
     from nolr.progress import run_table, show_progress, stage_table
+    from nolr.recipes import get_recipe
 
     settings = {name: value for name, value in options.items() if value is not None}
-    settings |= _assignments(more)
-    if json_file is not None:
-        check_writable(json_file)
+    for name, value in _assignments(more).items():
+        if name in settings:
+            raise BadInput(f"{name} is given twice, as --{name.replace('_', '-')} and with --set")
+        settings[name] = value
     console = _console()
     with show_progress(console) as on_state, _stop_on_interrupt() as stop:
         if resumed is not None:
             if recipe is not None or out is not None:
                 raise BadInput("--resume goes on with a run as it is: leave out RECIPE and --out")
+            _check_outputs(resumed, json_file)
             run = runs.resume(resumed, on_state=on_state, stop=stop, **settings)
         else:
             recipe = recipe or "digits-dense"
-            path = _run_path(out, overwrite, recipe, settings)
+            seed = get_recipe(recipe).settings.with_values(settings).seed
+            path = _run_path(out, overwrite, f"{recipe}-seed{seed}")
+            _check_outputs(path, json_file)
             run = runs.train(recipe, out=path, on_state=on_state, stop=stop, **settings)
     assert run.path is not None, "the command line always names a run file"
     if json_file is not None:
@@ -104,8 +121,10 @@ def train(
     if not run.finished:
         console.print(
             f"stopped after {run.state.step} steps, and saved; go on with\n"
-            f"  nolr train --resume {run.path}",
+            f"  nolr train --resume {shlex.quote(str(run.path))}",
             highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
         return 130
     picture = run.path.with_suffix(".png")
@@ -115,7 +134,9 @@ def train(
     console.print(
         run.trainer.estimator.estimand(run.network, run.trainer.loss), style="dim", soft_wrap=True
     )
-    console.print(f"run {run.path}   picture {picture}", highlight=False, soft_wrap=True)
+    console.print(
+        f"run {run.path}   picture {picture}", highlight=False, markup=False, soft_wrap=True
+    )
     return 0
 
 
@@ -127,6 +148,7 @@ def evaluate(run_file: Path, backend: str | None, json_file: Path | None) -> Non
     """Evaluate a saved RUN on its validation and test data."""
     from nolr.progress import run_table
 
+    _check_outputs(run_file, json_file)
     run = _load(run_file, backend)
     if json_file is not None:
         _write_json(run, json_file)
@@ -144,16 +166,17 @@ def predict(run_file: Path, inputs: Path, backend: str | None, out: Path | None)
     The samples are in the units of the recipe's data, one per row: for digits-dense grey values
     from 0 to 16, shape (N, 64).
     """
-    import io
+    import zipfile
 
     import numpy as np
 
     from nolr.files import write_atomically
 
+    _check_outputs(run_file, out, inputs)
     run = _load(run_file, backend)
     try:
         samples = np.load(inputs, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BadInput(
             f"cannot read {str(inputs)!r} as a NumPy array ({error}): save one with numpy.save"
         ) from None
@@ -233,26 +256,42 @@ def _assignments(texts: tuple[str, ...]) -> dict[str, Any]:
     return pairs
 
 
-def _run_path(out: Path | None, overwrite: bool, recipe: str, settings: dict[str, Any]) -> Path:
+def _run_path(out: Path | None, overwrite: bool, stem: str) -> Path:
     """The run file: the one asked for, or a name under runs/ that is still free."""
-    if out is not None:
-        if out.is_file() and not overwrite:
+    from nolr.files import check_writable
+
+    if out is None:
+        names = (f"{stem}-{number}" if number > 1 else stem for number in count(1))
+        candidates = (Path("runs") / f"{name}.h5" for name in names)
+        return next(path for path in candidates if not _taken(path))
+    check_writable(out)
+    if out.suffix == ".png":
+        raise BadInput(f"{str(out)!r} is where the picture goes: name the run file *.h5")
+    for path in (out, out.with_suffix(".png")):
+        if not overwrite and path.is_file():
             raise BadInput(
-                f"{str(out)!r} exists already: go on with it (--resume), replace it (--overwrite), "
-                "or choose another --out"
+                f"{str(path)!r} exists already: go on with a run (--resume), replace it "
+                "(--overwrite), or choose another --out"
             )
-        return out
-    stem = f"{recipe}-seed{settings.get('seed', 0)}"
-    candidates = (Path("runs") / f"{stem}{suffix}.h5" for suffix in _suffixes())
-    return next(path for path in candidates if not path.exists())
+    return out
 
 
-def _suffixes() -> Iterator[str]:
-    yield ""
-    number = 1
-    while True:
-        number += 1
-        yield f"-{number}"
+def _taken(path: Path) -> bool:
+    return path.exists() or path.with_suffix(".png").exists()
+
+
+def _check_outputs(run: Path, out: Path | None, *inputs: Path) -> None:
+    """Refuse to write one file over another, before any work is done."""
+    from nolr.files import check_writable
+
+    if out is None:
+        return
+    check_writable(out)
+    for other in (run, run.with_suffix(".png"), *inputs):
+        if out.resolve() == other.resolve():
+            raise BadInput(
+                f"{str(out)!r} would be written over {str(other)!r}: choose another name"
+            )
 
 
 def _write_json(run: Run, path: Path) -> None:
@@ -271,6 +310,7 @@ def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked = True
+        click.echo("stopping after this step; Ctrl-C once more stops at once", err=True)
 
     previous = signal.signal(signal.SIGINT, ask)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -41,10 +42,14 @@ def check_writable(path: Path) -> None:
     Raises:
         BadInput: the folder cannot be written, or the path is a folder.
     """
-    if path.is_dir():
-        raise BadInput(f"cannot write {str(path)!r}: it is a folder; name a file in it")
     try:
+        if path.is_dir():
+            raise BadInput(f"cannot write {str(path)!r}: it is a folder; name a file in it")
+        if os.path.lexists(path) and not path.is_file():
+            raise BadInput(f"cannot write {str(path)!r}: it is not a regular file; choose another")
         path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # a name that is too long fails here, not after hours of training
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:

@@ -76,6 +76,8 @@ class StepDecay:
         _check_rate(self.rate)
         if self.every < 1:
             raise BadInput(f"every must be at least 1 step, got {self.every}")
+        if not 0 < self.factor <= 1:
+            raise BadInput(f"factor must lie in (0, 1], got {self.factor}")
 
     def __call__(self, step: int) -> float:
         return self.rate * self.factor ** (step // self.every)

@@ -85,6 +85,13 @@ class Sequential:
     output_shape: Shape
 
     def __init__(self, *layers: Layer | Residual, input_shape: Sequence[int]) -> None:
+        if any(isinstance(layer, list | tuple) for layer in layers):
+            raise BadInput("Sequential takes its layers one by one: write Sequential(*layers, ...)")
+        if isinstance(input_shape, int):
+            raise BadInput(
+                f"input_shape is the shape of one sample, a tuple: write ({input_shape},), not "
+                f"{input_shape}"
+            )
         nodes = tuple(_flatten(layers))
         shape, skips = tuple(input_shape), []
         stages, noise_shapes = [], []

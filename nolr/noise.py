@@ -10,7 +10,6 @@ The score is s = -∇ε log p(ε) = C⁻ᵀ η. It weighs the loss in the likeli
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 
 from nolr.errors import BadInput
 from nolr.types import Array
@@ -23,19 +22,19 @@ class Gaussian:
     """Independent Gaussian noise of one level on every unit: ε = σ η, s = η / σ.
 
     Args:
-        sigma: standard deviation σ > 0, in units of the pre-activation.
+        sigma: standard deviation σ, in units of the pre-activation; its square must fit a float32.
 
     Raises:
-        BadInput: sigma is not a positive finite number.
+        BadInput: sigma is not a number between 1e-15 and 1e15.
     """
 
     sigma: float = 0.1
 
     def __post_init__(self) -> None:
-        if not (isfinite(self.sigma) and self.sigma > 0):
+        if not 1e-15 <= self.sigma <= 1e15:
             raise BadInput(
-                f"the noise level sigma must be a positive finite number, got {self.sigma}: "
-                "likelihood ratios divide by it; try 0.1"
+                f"the noise level sigma must be a positive number from 1e-15 to 1e15, got "
+                f"{self.sigma}: likelihood ratios divide by it; try 0.1"
             )
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 
 from nolr.backends import namespace
 from nolr.errors import BadInput
@@ -46,8 +46,8 @@ def _check_fraction(name: str, value: float) -> None:
 
 
 def _check_decay(value: float) -> None:
-    if value < 0:
-        raise BadInput(f"weight_decay must not be negative, got {value}")
+    if not 0 <= value < inf:
+        raise BadInput(f"weight_decay must be a number from 0 on, got {value}")
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ import numpy as np
 
 from nolr.data.dataset import Dataset, check_inputs
 from nolr.environment import limit_threads, versions
-from nolr.errors import BadInput, Diverged
+from nolr.errors import BadInput
 from nolr.files import check_writable
 from nolr.interchange import read_run, write_run
 from nolr.network import Sequential
 from nolr.recipes import Recipe, Settings, build_trainer, get_recipe
-from nolr.training import EpochRecord, Trainer, TrainState, evaluate
+from nolr.training import EpochRecord, Trainer, TrainState, evaluate, is_finite
 from nolr.types import Array, Params
 
 __all__ = ["Run", "load", "resume", "train"]
@@ -80,7 +80,9 @@ class Run:
         """
         inputs = np.asarray(inputs)
         check_inputs(inputs, "the inputs")
-        prepared = self.recipe.prepare(inputs)
+        with np.errstate(over="ignore"):  # what does not fit a float32 is refused below
+            prepared = self.recipe.prepare(inputs)
+        check_inputs(prepared, "the inputs, as float32,")
         backend = self.trainer.backend
         parts = [
             backend.to_host(
@@ -91,7 +93,9 @@ class Run:
             )
             for start in range(0, len(prepared), PREDICT_ROWS)
         ]
-        return np.concatenate(parts)
+        outputs = np.concatenate(parts)
+        check_inputs(outputs, "the network's outputs for these inputs")
+        return outputs
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Class indices (N,) for inputs (N, ...) in the units of the data's source."""
@@ -166,9 +170,9 @@ def train(
         BadInput: an argument that cannot be used.
         Diverged: training produced a value that is not finite; the last good state is saved.
     """
+    run = _open(get_recipe(recipe), get_recipe(recipe).settings.with_values(settings))
     if out is not None:
         check_writable(Path(out))
-    run = _open(get_recipe(recipe), get_recipe(recipe).settings.with_values(settings))
     run = replace(run, path=None if out is None else Path(out))
     return _drive(run, on_state, stop)
 
@@ -208,10 +212,25 @@ def load(path: str | Path, **settings: Any) -> Run:
             f"{', '.join(sorted(changeable))} can): start a new run"
         )
     file = read_run(Path(path))
-    recipe = get_recipe(file.configuration["recipe"])
-    saved = recipe.settings.with_values(file.configuration["settings"])
-    run = _open(recipe, saved.with_values(settings))
-    state = file.restore(run.state, run.trainer.backend)
+    try:
+        recipe = get_recipe(file.configuration["recipe"])
+        saved = recipe.settings.with_values(file.configuration["settings"])
+        run = _open(recipe, saved)
+        state = file.restore(run.state, run.trainer.backend)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BadInput(
+            f"{str(path)!r} cannot be read as a run file ({error}): it is damaged, or was edited"
+        ) from None
+    if not is_finite(state, run.trainer.backend):
+        raise BadInput(f"{str(path)!r} holds parameters that are not finite: it is damaged")
+    if settings:
+        if "epochs" in settings and saved.learning_rate_schedule != "constant":
+            raise BadInput(
+                f"epochs cannot change in a run with a {saved.learning_rate_schedule!r} learning "
+                "rate, which depends on them: start a new run"
+            )
+        run = _open(recipe, saved.with_values(settings))
+        state = file.restore(run.state, run.trainer.backend)
     return replace(run, state=state, path=Path(path))
 
 
@@ -225,24 +244,29 @@ def _drive(
 ) -> Run:
     """Train until the end, a stop, or a divergence; save now and then if the run has a file."""
     state, saved = run.state, time.monotonic()
-    if run.path is not None:
-        run.save(run.path)  # so that there is something to go on with from the first step on
+    _save(run, state)  # so that there is something to go on with from the first step on
     try:
         with limit_threads(run.settings.threads):
             for state in run.trainer.run(run.state):
                 if on_state is not None:
                     on_state(run.trainer, state)
-                if run.path is not None and time.monotonic() - saved > SAVE_SECONDS:
-                    replace(run, state=state).save(run.path)
+                if time.monotonic() - saved > SAVE_SECONDS:
+                    _save(run, state)
                     saved = time.monotonic()
                 if stop():
                     break
-    except Diverged:
-        if run.path is not None:
-            replace(run, state=state).save(run.path)
-        raise
-    run = replace(run, state=state)
-    return run if run.path is None else run.save(run.path)
+    finally:  # whatever ended it: the last step, a stop, a divergence, a closed terminal
+        _save(run, state)
+    return replace(run, state=state)
+
+
+def _save(run: Run, state: TrainState) -> None:
+    """Save a state if the run has a file, and if the state is one to go on from.
+
+    The arrays that a divergence announces itself in need not be those that the loss shows first.
+    """
+    if run.path is not None and is_finite(state, run.trainer.backend):
+        replace(run, state=state).save(run.path)
 
 
 def _plain(value: Array) -> Any:

@@ -19,60 +19,46 @@ __all__ = ["SOURCES", "Antithetic", "Independent", "copy_groups"]
 SOURCES = ("device", "host")
 
 
-def _check_source(source: str) -> None:
-    if source not in SOURCES:
-        raise BadInput(f"there is no noise source {source!r}{nearest(source, SOURCES)}")
-
-
-def _draw(source: str, backend: Backend, key: Key, groups: int, shape: Shape, dtype: Any) -> Array:
-    if source == "device" or backend.name == "numpy":
-        return backend.normal(key, (groups, *shape), dtype)
-    kind = "float32" if dtype == backend.xp.float32 else "float64"
-    host = get_backend("numpy").normal(key, (groups, *shape), kind)
-    return backend.asarray(host)
-
-
 @dataclass(frozen=True)
-class Independent:
-    """Every copy has its own noise.
+class _KeyedNormal:
+    """White noise by key; what a subclass adds is the signs.
 
     Args:
         source: "device" draws where the arrays live; "host" draws with NumPy and copies, which
             gives every backend the same numbers.
+
+    Raises:
+        BadInput: there is no such source.
     """
 
     source: str = "device"
 
     def __post_init__(self) -> None:
-        _check_source(self.source)
-
-    @property
-    def signs(self) -> tuple[float, ...]:
-        return (1.0,)
+        if self.source not in SOURCES:
+            raise BadInput(
+                f"there is no noise source {self.source!r}{nearest(self.source, SOURCES)}"
+            )
 
     def draw(self, backend: Backend, key: Key, groups: int, shape: Shape, dtype: Any) -> Array:
-        return _draw(self.source, backend, key, groups, shape, dtype)
+        shape = (groups, *shape)
+        if self.source == "device":
+            return backend.normal(key, shape, dtype)
+        kind = "float32" if dtype == backend.xp.float32 else "float64"
+        return backend.asarray(get_backend("numpy").normal(key, shape, kind))
 
 
 @dataclass(frozen=True)
-class Antithetic:
-    """Copies come in pairs +η, -η (Hammersley and Morton, 1956): even terms of the loss cancel.
+class Independent(_KeyedNormal):
+    """Every copy has its own noise."""
 
-    Args:
-        source: as for `Independent`.
-    """
+    signs = (1.0,)
 
-    source: str = "device"
 
-    def __post_init__(self) -> None:
-        _check_source(self.source)
+@dataclass(frozen=True)
+class Antithetic(_KeyedNormal):
+    """Copies come in pairs +η, -η (Hammersley and Morton, 1956): even terms of the loss cancel."""
 
-    @property
-    def signs(self) -> tuple[float, ...]:
-        return (1.0, -1.0)
-
-    def draw(self, backend: Backend, key: Key, groups: int, shape: Shape, dtype: Any) -> Array:
-        return _draw(self.source, backend, key, groups, shape, dtype)
+    signs = (1.0, -1.0)
 
 
 def copy_groups(sampler: Sampler, copies: int) -> int:

@@ -24,7 +24,7 @@ from nolr.network import Sequential
 from nolr.optimizers import ravel, unravel
 from nolr.types import Array, Backend, Key, Loss, Optimizer, Params, Stream
 
-__all__ = ["EpochRecord", "TrainState", "Trainer", "evaluate"]
+__all__ = ["EpochRecord", "TrainState", "Trainer", "evaluate", "is_finite"]
 
 EVALUATION_ROWS = 4096
 
@@ -81,8 +81,8 @@ class Trainer:
         batch_size: samples a step; the last batch of an epoch may be smaller.
         epochs: passes over the training data.
         seed: of the initial parameters, the order of the samples and the noise.
-        patience: stop when the validation score has not improved for so many epochs, and go back
-            to the best parameters; 0 trains all epochs and keeps the last.
+        patience: stop when the validation score has not improved for so many epochs, and use the
+            best parameters; 0 trains all epochs and uses the last.
         dtype: "float32" or "float64".
 
     Raises:
@@ -126,8 +126,12 @@ class Trainer:
         )
 
     def params(self, state: TrainState) -> tuple[Params, ...]:
-        """The parameters in a state, layer by layer."""
-        return unravel(state.vector, self.network.init(self.seed, self.backend, self.dtype))
+        """The parameters to use, layer by layer: with patience the best, else the last."""
+        return unravel(state.best_vector if self.patience else state.vector, self._like())
+
+    def _like(self) -> tuple[Params, ...]:
+        """Parameters of the right shapes."""
+        return self.network.init(self.seed, self.backend, self.dtype)
 
     def move(self, data: Dataset) -> tuple[Array, Array]:
         """Copy inputs and targets to the backend, in the dtypes that training uses."""
@@ -147,7 +151,7 @@ class Trainer:
             Diverged: the loss or a parameter is no longer finite. The last state yielded before
                 is good.
         """
-        like = self.params(state)
+        like = self._like()
         data = self.data
         inputs, targets = self.move(data.train)
         watched = self.move(data.validation)
@@ -162,7 +166,8 @@ class Trainer:
                 batch = take(inputs, rows, axis=0), take(targets, rows, axis=0)
                 state, info = self._step(state, like, batch)
                 if state.position == samples:
-                    state = self._finish_epoch(state, like, watched, info)
+                    state = self._finish_epoch(state, like, watched, info, clock)
+                self.backend.synchronize()
                 state = state._replace(train_seconds=state.train_seconds + perf_counter() - clock)
                 yield state
 
@@ -200,6 +205,7 @@ class Trainer:
         like: tuple[Params, ...],
         watched: tuple[Array, Array],
         info: Figures,
+        clock: float,
     ) -> TrainState:
         """Look at the validation data and write a row of the history."""
         loss, accuracy = evaluate(
@@ -211,18 +217,15 @@ class Trainer:
             loss=state.loss_sum / state.position,
             validation_loss=loss,
             validation_accuracy=accuracy,
-            train_seconds=state.train_seconds,
+            train_seconds=state.train_seconds + perf_counter() - clock,
             stages=info.stages,
         )
         score = -loss if isnan(accuracy) else accuracy
         if score > state.best_score:
             state = state._replace(best_vector=state.vector, best_score=score, best_epoch=epoch)
-        state = state._replace(
+        return state._replace(
             epoch=epoch, position=0, loss_sum=0.0, history=(*state.history, record)
         )
-        if self.patience and self.finished(state):  # go back to the best
-            state = state._replace(vector=state.best_vector)
-        return state
 
     def _diverged(
         self,
@@ -259,6 +262,14 @@ class Trainer:
             step,
             stage,
         )
+
+
+def is_finite(state: TrainState, backend: Backend) -> bool:
+    """Whether every array that training goes on from is finite."""
+    arrays = [state.vector, *state.optimizer]
+    arrays += [array for evidence in state.estimator.evidence for array in evidence]
+    xp = backend.xp
+    return all(bool(xp.all(xp.isfinite(array))) for array in arrays)
 
 
 def evaluate(

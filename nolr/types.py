@@ -43,7 +43,7 @@ Params: TypeAlias = dict[str, Array]
 class Stream:
     """What a key's random numbers are for; different streams never share random numbers."""
 
-    SPLIT, INIT, SHUFFLE, NOISE = range(4)
+    INIT, SHUFFLE, NOISE = 1, 2, 3
 
 
 class Key(NamedTuple):
@@ -71,10 +71,10 @@ class Backend(Protocol):
         """The array-API namespace."""
 
     def asarray(self, host: Any, dtype: str | None = None) -> Array:
-        """Copy a NumPy array (or anything NumPy can read) to this backend."""
+        """Bring a NumPy array, or anything NumPy can read, here; memory may be shared."""
 
     def to_host(self, array: Array) -> Any:
-        """Copy an array of this backend to a NumPy array."""
+        """Return a NumPy array; it may share memory, so it is not to be written."""
 
     def normal(self, key: Key, shape: Shape, dtype: Any) -> Array:
         """Draw standard normal numbers on the device; a pure function of its arguments."""

@@ -109,6 +109,7 @@ def test_recipes_and_info(cli):
 
 
 def test_help_and_version(cli):
+    assert "Commands:" in cli()[1]
     assert cli("--version")[1].strip().endswith(nolr.__version__)
     for arguments in (["--help"], ["train", "-h"], ["predict", "--help"]):
         code, out, _ = cli(*arguments)
@@ -131,6 +132,18 @@ def test_help_and_version(cli):
         (["train", "--set", "hidden"], "KEY=VALUE"),
         (["train", "--out", "/dev/null/run.h5"], "cannot write"),
         (["train", "--out", "."], "folder"),
+        (["train", "--out", "r.png"], "where the picture goes"),
+        (["train", "--out", "s.h5", "--json", "s.h5"], "over"),
+        (["train", "--out", "s.h5", "--json", "s.png"], "over"),
+        (["evaluate", "r.h5", "--json", "r.h5"], "over"),
+        (["predict", "r.h5", "wide.npy", "--out", "r.h5"], "over"),
+        (["predict", "r.h5", "wide.npy", "--out", "wide.npy"], "over"),
+        (["train", "--sigma", "1", "--set", "sigma=2"], "given twice"),
+        (["train", "--sigma", "1e200"], "sigma must be a positive"),
+        (["train", "--seed", "1e3"], "seed must be a whole number"),
+        (["train", "--out", "x" * 300], "File name too long"),
+        (["evaluate", "x" * 300], "File name too long"),
+        (["predict", "r.h5", "huge.npy"], "as float32, contain NaN or infinity"),
         (["train", "--json", "/dev/null/out.json"], "cannot write"),
         (["train", "--resume", "nowhere.h5"], "no run file 'nowhere.h5'"),
         (["train", "digits-dense", "--resume", "r.h5"], "leave out RECIPE"),
@@ -153,6 +166,7 @@ def test_bad_input_is_one_sentence_and_exit_code_two(cli, tmp_path, arguments, m
     np.save(tmp_path / "wide.npy", np.zeros((2, 65)))
     np.save(tmp_path / "nan.npy", np.array([[0.0] * 64, [np.nan] * 64]))
     np.save(tmp_path / "empty.npy", np.zeros((0, 64)))
+    np.save(tmp_path / "huge.npy", np.full((1, 64), 1e300))
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     code, _, err = cli(*arguments)
     assert code == 2
@@ -192,6 +206,6 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err == ""
+    assert "Ctrl-C once more" in err
     assert "nolr train --resume r.h5" in out
     assert nolr.load(tmp_path / "r.h5").state.step > 0

@@ -88,6 +88,29 @@ def test_resuming_can_train_longer_but_not_otherwise(tmp_path):
     assert nolr.load(path).settings.epochs == 4
     with pytest.raises(BadInput, match="sigma cannot change"):
         nolr.resume(path, sigma=1.0)
+    cosine = tmp_path / "cosine.h5"
+    nolr.train(out=cosine, learning_rate_schedule="cosine", **SHORT)
+    with pytest.raises(BadInput, match="depends on them"):
+        nolr.resume(cosine, epochs=4)
+
+
+def test_training_longer_is_as_if_it_had_been_asked_for_at_once(tmp_path):
+    long, short = tmp_path / "long.h5", tmp_path / "short.h5"
+    settings = SHORT | {"patience": 50}
+    nolr.train(out=long, **settings | {"epochs": 4})
+    nolr.train(out=short, **settings)
+    nolr.resume(short, epochs=4)
+    assert_same_run(long, short)
+
+
+def test_whatever_ends_training_the_state_is_saved(tmp_path):
+    def close_the_terminal(trainer, state):
+        if state.step == 7:
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        nolr.train(out=tmp_path / "run.h5", on_state=close_the_terminal, **SHORT)
+    assert nolr.load(tmp_path / "run.h5").state.step == 7
 
 
 def test_divergence_keeps_the_last_good_state(tmp_path):
@@ -95,8 +118,9 @@ def test_divergence_keeps_the_last_good_state(tmp_path):
     settings = SHORT | {"optimizer": "sgd", "learning_rate": 1e20, "loss": "squared"}
     with pytest.raises(nolr.Diverged, match="step"):
         nolr.train(out=path, **settings)
-    assert np.isfinite(arrays(path)["state/vector"]).all()
-    assert nolr.load(path).state.step >= 1
+    for name, array in arrays(path).items():
+        assert np.isfinite(array).all() or name == "state/best_score"
+    assert not nolr.load(path).finished
 
 
 def test_kill_at_any_moment_leaves_a_readable_run(tmp_path):
@@ -129,7 +153,13 @@ def test_kill_at_any_moment_leaves_a_readable_run(tmp_path):
         (lambda path: edit(path, lambda file: file["history"].clear()), "damaged"),
         (lambda path: edit(path, lambda file: file.attrs.modify("version", 99)), "version 99"),
         (lambda path: edit(path, shrink), "saved with other settings"),
-        (lambda path: edit(path, lambda file: reconfigure(file, "x")), "no recipe 'x'"),
+        (lambda path: edit(path, lambda file: reconfigure(file, recipe="x")), "no recipe 'x'"),
+        (lambda path: edit(path, lambda file: reconfigure(file, settings=None)), "damaged"),
+        (lambda path: edit(path, lambda file: reconfigure(file, settings={"x": 1})), "'x'"),
+        (lambda path: edit(path, lambda file: file.attrs.modify("configuration", "[]")), "damaged"),
+        (lambda path: edit(path, unequal), "damaged"),
+        (lambda path: edit(path, not_numbers), "not as numbers"),
+        (lambda path: edit(path, poison), "not finite"),
     ],
 )
 def test_damaged_files_are_explained(tmp_path, damage, message):
@@ -150,9 +180,23 @@ def shrink(file):
     file["state/vector"] = np.zeros(3)
 
 
-def reconfigure(file, recipe):
+def unequal(file):
+    del file["history/loss"]
+    file["history/loss"] = np.zeros(0)
+
+
+def not_numbers(file):
+    del file["state/vector"]
+    file["state/vector"] = "words"
+
+
+def poison(file):
+    file["state/vector"][0] = np.nan
+
+
+def reconfigure(file, **changes):
     configuration = json.loads(file.attrs["configuration"])
-    file.attrs["configuration"] = json.dumps(configuration | {"recipe": recipe})
+    file.attrs["configuration"] = json.dumps(configuration | changes)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from nolr import (
 )
 from nolr.backends import get_backend
 from nolr.optimizers import unravel
+from nolr.training import is_finite
 
 
 def blobs(samples, seed, inputs=3):
@@ -112,11 +113,13 @@ def even_split():
     return Split(blobs(48, 0), blobs(10, 1), blobs(10, 2))
 
 
-def test_early_stopping_goes_back_to_the_best():
+def test_early_stopping_uses_the_best():
     trainer = make_trainer(optimizer=SGD(1e-12), epochs=50, patience=2)
     *_, last = trainer.run(trainer.init())
     assert (last.epoch, last.best_epoch) == (3, 1)
-    np.testing.assert_array_equal(last.vector, last.best_vector)
+    best = unravel(last.best_vector, trainer.params(last))
+    assert_same(trainer.params(last), best)
+    assert not np.array_equal(last.vector, last.best_vector)
     assert trainer.finished(last)
     assert list(trainer.run(last)) == []
 
@@ -148,6 +151,20 @@ def test_divergence_names_step_and_stage_and_the_state_before_is_good():
     assert caught.value.step == len(states) >= 1
     assert caught.value.stage in (0, 1)
     assert np.isfinite(states[-1].vector).all()
+
+
+def test_a_state_is_good_only_if_all_of_it_is():
+    trainer = make_trainer()
+    state = trainer.init()
+    assert is_finite(state, trainer.backend)
+    first, *rest = state.estimator.evidence
+    poisoned = first._replace(energy=np.full_like(first.energy, np.inf))
+    for bad in (
+        state._replace(vector=np.full_like(state.vector, np.nan)),
+        state._replace(optimizer=(state.vector, np.full_like(state.vector, np.inf))),
+        state._replace(estimator=state.estimator._replace(evidence=(poisoned, *rest))),
+    ):
+        assert not is_finite(bad, trainer.backend)
 
 
 def test_regression_has_no_accuracy():

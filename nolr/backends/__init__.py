@@ -111,7 +111,7 @@ def same_backend(**arrays: Array) -> Backend:
     (first, reference), *others = arrays.items()
     backend = backend_of(reference)
     for name, array in others:
-        if type(array) is not type(reference):
+        if namespace(array) is not namespace(reference):
             raise BadInput(
                 f"{name} is an array of {backend_of(array).name!r} but {first} is one of "
                 f"{backend.name!r}: move it with "

@@ -3,7 +3,7 @@
 What differs from NumPy, and where it is dealt with:
 
 - reductions give 0-d arrays on the device; float() of one waits for the GPU, so library code
-  calls it once a step at most, and never in the middle of one;
+  calls it at the end of a step, for the loss and for a check, and for figures in monitored steps;
 - nothing converts to NumPy implicitly: `to_host` is the only way back;
 - work is queued: `synchronize` before reading a clock;
 - writes to duplicate indices are undefined: none are used.
@@ -128,4 +128,12 @@ def open_cupy() -> Backend:
         ) from None
     if devices == 0:
         raise BadInput("backend 'cupy' found no CUDA GPU: choose --backend numpy")
-    return CupyBackend(cupy)
+    try:
+        backend = CupyBackend(cupy)
+        backend.normal(Key(0), (4,), cupy.float32)  # compiles: a missing toolkit shows here
+    except Exception as error:  # cupy has no common class for what can go wrong in a compiler
+        raise BadInput(
+            f"backend 'cupy' found a GPU but cannot compile for it ({error}): install the CUDA "
+            "toolkit, or choose --backend numpy"
+        ) from error
+    return backend

@@ -13,6 +13,10 @@ __all__ = ["Dataset", "Split", "check_inputs", "split_stratified"]
 
 def check_inputs(inputs: np.ndarray, where: str) -> None:
     """Raise BadInput unless `inputs` are finite numbers and at least one sample."""
+    if not isinstance(inputs, np.ndarray):
+        raise BadInput(
+            f"{where} must be a NumPy array, got {type(inputs).__name__}: use numpy.asarray"
+        )
     if inputs.dtype.kind not in "iufb":
         raise BadInput(f"{where} must hold real numbers, got an array of {inputs.dtype}")
     if inputs.ndim < 2:
@@ -42,6 +46,11 @@ class Dataset:
 
     def __post_init__(self) -> None:
         check_inputs(self.inputs, "the inputs")
+        if not isinstance(self.targets, np.ndarray):
+            raise BadInput(
+                f"the targets must be a NumPy array, got {type(self.targets).__name__}: use "
+                "numpy.asarray"
+            )
         if len(self.inputs) != len(self.targets):
             raise BadInput(
                 f"there are {len(self.inputs)} inputs but {len(self.targets)} targets: "

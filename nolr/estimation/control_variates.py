@@ -12,8 +12,9 @@ E[(ĝ·ε) s] = ĝ for every ĝ that was fixed before the draw,
     δ = β ĝ + λ · mean_k[ (odd loss - β ĝ·ε) s ]
 
 is unbiased at λ = 1, and has the variance of ‖g - ĝ‖ instead of that of ‖g‖. The coefficient β
-is the running regression of the odd loss on ĝ·ε, so a bad J̄ is ignored. λ < 1 trades bias for
-variance; λ = 0 is learned feedback alone.
+is the running regression of the odd loss on ĝ·ε: it scales a bad J̄ down (which an optimiser that
+normalises its gradients, like Adam, undoes where λ = 0). λ < 1 trades bias for variance; λ = 0 is
+learned feedback alone.
 
 Control variates: Glynn and Szechtman, Some new perspectives on the method of control variates
 (2002). Feedback learned from perturbations: Lansdell, Prakash, Kording (arXiv:1906.00889).
@@ -22,6 +23,7 @@ Control variates: Glynn and Szechtman, Some new perspectives on the method of co
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import NamedTuple
 
 from nolr.backends import namespace
@@ -58,10 +60,12 @@ class JacobianControlVariate:
     """A running mean Jacobian for every stage, and what to do with the residual.
 
     Args:
-        residual: λ in [0, 1], the weight of the likelihood-ratio residual; or "adaptive", the λ
-            of least mean squared error, estimated as the fraction of the residual gradient's
-            power that is signal (see `nolr.estimation.figures`); 1 if the loss has no derivative.
-        forgetting: factor in (0, 1) by which older evidence is discounted each step.
+        residual: λ in [0, 1], the weight of the likelihood-ratio residual; or "adaptive", a
+            cautious estimate of the λ of least mean squared error, the fraction of the residual
+            gradient's power that is signal (see `nolr.estimation.figures`); 1 if the loss has no
+            derivative.
+        forgetting: factor in (0, 1) by which older evidence is discounted in every step that
+            runs copies.
         ridge: added to the energy of every unit in the regression, as a fraction of their mean.
 
     Raises:
@@ -81,8 +85,8 @@ class JacobianControlVariate:
             )
         if not 0 < self.forgetting < 1:
             raise BadInput(f"forgetting must lie between 0 and 1, got {self.forgetting}")
-        if self.ridge < 0:
-            raise BadInput(f"ridge must not be negative, got {self.ridge}")
+        if not 0 <= self.ridge < inf:
+            raise BadInput(f"ridge must be a number from 0 on, got {self.ridge}")
 
     def init(self, backend: Backend, outputs: int, units: int, dtype: object) -> Evidence:
         """No evidence yet: J̄ = 0."""

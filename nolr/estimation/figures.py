@@ -51,7 +51,7 @@ class Merit(NamedTuple):
         )
 
     def best_weight(self) -> float:
-        """The λ of least mean squared error, for the signal that is surely there.
+        """A cautious estimate of the λ of least mean squared error.
 
         The mean share of signal in the power, less two standard errors: where the signal drowns,
         its estimate is as often positive as negative, and clipped at 0 it would let noise in on
@@ -108,13 +108,13 @@ class StageFigures(NamedTuple):
 class Figures:
     """A report on an estimate: what is estimated, what it cost, and how well it went.
 
-    The figures of the stages stay on the device until they are read.
+    Signal and noise are those of the estimate as it is: they do not see a bias.
     """
 
     estimand: str
     """The loss whose gradient is estimated, and whether without bias."""
     forward_passes: int
-    """Forward passes of a sample in this step: the clean one, and one for each noisy copy."""
+    """Of a sample in this step: the clean run, and every noisy tail as if it were a whole one."""
     weights: tuple[tuple[Array, float, bool], ...]
     """β, λ and whether there was noise, per stage."""
     merit: tuple[Merit, ...]

@@ -72,8 +72,8 @@ class LikelihoodRatio:
             every so many steps: the mean Jacobian changes slowly.
         monitor_every: measure signal and noise in every so many steps (never in batches of one
             sample, which cannot be halved).
-        block_bytes: copies are worked through in blocks whose largest array is about this size,
-            so that it stays in the cache.
+        block_bytes: copies are worked through in blocks whose largest array, of one tail, is about
+            this size, so that it stays in the cache.
 
     Raises:
         BadInput: copies that make no whole number of groups, or too few for the baseline.
@@ -90,6 +90,10 @@ class LikelihoodRatio:
     block_bytes: int = 1 << 20
 
     def __post_init__(self) -> None:
+        if isinstance(self.noise, float | int):
+            raise BadInput(
+                f"noise must be a distribution, got {self.noise}: write nolr.Gaussian({self.noise})"
+            )
         groups = copy_groups(self.sampler, self.copies)
         if groups < self.baseline.minimum_groups:
             need = self.baseline.minimum_groups * len(self.sampler.signs)
@@ -131,7 +135,8 @@ class LikelihoodRatio:
         """Estimate the gradient of the mean loss of one batch.
 
         Args:
-            batch: inputs (N, *input_shape) and targets, on the backend of the parameters.
+            batch: inputs (N, *input_shape) and targets, on the backend of the parameters. The
+                targets are not checked here, for speed: call `loss.check` once beforehand.
             key: address of this step's noise; its step must be new in every call.
             state: from `init`, or from the step before.
 
@@ -170,6 +175,9 @@ class LikelihoodRatio:
 
     def estimand(self, network: Sequential, loss: Loss) -> str:
         """Say in words whose gradient is estimated, and whether without bias."""
+        exact = self._last_is_exact(network, loss)
+        if exact and len(network.stages) == 1:
+            return "exact gradient of the clean loss: a single stage, and no noise"
         estimand = f"gradient of {self.schedule.estimand}"
         residual = self._residual(loss)
         if residual == 1:
@@ -178,8 +186,9 @@ class LikelihoodRatio:
             estimand = f"learned feedback (residual 0), a biased estimate of the {estimand}"
         else:
             estimand += ", shrunk towards learned feedback (residual below 1: biased)"
-        exact = "; in the last stage exact for the clean loss"
-        return estimand + (exact if self._last_is_exact(network, loss) else "")
+        if exact:
+            estimand += "; the last stage has no noise, its gradient is exact for the clean loss"
+        return estimand
 
     def _residual(self, loss: Loss) -> float | str:
         """λ, or "adaptive". Without a derivative of the loss there is only one answer: 1.
@@ -244,7 +253,8 @@ class LikelihoodRatio:
         """Yield the number of groups in every block of copies."""
         groups = self.copies // len(self.sampler.signs)
         largest = max(prod(visit.drive.shape) for visit in trace.visits)
-        group_bytes = len(self.sampler.signs) * largest * 4
+        itemsize = 8 if "64" in str(trace.output.dtype) else 4
+        group_bytes = len(self.sampler.signs) * largest * itemsize
         size = max(self.baseline.minimum_groups, self.block_bytes // group_bytes)
         blocks = max(1, groups // size)
         for block in range(blocks):

@@ -33,7 +33,6 @@ class RunFile(NamedTuple):
     """What a run file holds, all on the host."""
 
     configuration: dict[str, Any]
-    versions: dict[str, str]
     arrays: dict[str, np.ndarray]
     """The state by path; `restore` puts it back in shape."""
     history: tuple[EpochRecord, ...]
@@ -78,9 +77,9 @@ def read_run(path: Path) -> RunFile:
     Raises:
         BadInput: there is no such file, or it is not one of ours, or it is damaged.
     """
-    if not path.is_file():
-        raise BadInput(f"there is no run file {str(path)!r}: train one with 'nolr train'")
     try:
+        if not path.is_file():
+            raise BadInput(f"there is no run file {str(path)!r}: train one with 'nolr train'")
         with h5py.File(path, "r") as file:
             if file.attrs.get("format") != FORMAT:
                 raise BadInput(
@@ -100,11 +99,10 @@ def read_run(path: Path) -> RunFile:
             )
             return RunFile(
                 json.loads(file.attrs["configuration"]),
-                json.loads(file.attrs["versions"]),
                 {name: array for name, array in found.items() if name.startswith("state/")},
                 _records(found),
             )
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError, IndexError) as error:
         if isinstance(error, BadInput):
             raise
         raise BadInput(
@@ -141,9 +139,11 @@ def _fill(template: Any, arrays: Mapping[str, np.ndarray], path: str, backend: B
         return type(template)(**parts) if fields else tuple(parts.values())
     if path not in arrays:
         raise BadInput(f"the run file lacks {path!r}: it is damaged, or was edited")
-    array = arrays[path]
+    array = np.asarray(arrays[path])
     if isinstance(template, int | float):
         return type(template)(array)
+    if array.dtype.kind != "f":
+        raise BadInput(f"the run file holds {path!r} as {array.dtype}, not as numbers")
     if array.shape != tuple(template.shape):
         raise BadInput(
             f"the run file holds {path!r} with shape {array.shape}, but the network needs "

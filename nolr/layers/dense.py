@@ -27,7 +27,7 @@ class Dense:
         initializer: draws W; b starts at 0.
 
     Raises:
-        BadInput: a size below 1.
+        BadInput: a size below 1, or an activation that is no function.
     """
 
     inputs: int
@@ -40,6 +40,11 @@ class Dense:
             raise BadInput(
                 f"Dense needs at least one input and one output, got {self.inputs} and "
                 f"{self.outputs}"
+            )
+        if not callable(self.activation):
+            raise BadInput(
+                f"the activation of Dense must be a function like nolr.ReLU(), got "
+                f"{self.activation!r}"
             )
 
     @property

@@ -17,5 +17,5 @@ def get_recipe(name: str) -> Recipe:
         BadInput: there is none of that name; the message suggests the nearest.
     """
     if name not in RECIPES:
-        raise BadInput(f"there is no recipe {name!r}{nearest(name, RECIPES)}")
+        raise BadInput(f"there is no recipe {name!r}{nearest(str(name), RECIPES)}")
     return RECIPES[name]

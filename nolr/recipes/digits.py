@@ -8,6 +8,7 @@ import numpy as np
 
 from nolr.activations import identity
 from nolr.data import Dataset, Split, load_digits, split_stratified
+from nolr.initializers import glorot_normal, he_normal
 from nolr.layers import Dense
 from nolr.network import Sequential
 from nolr.recipes.recipe import Recipe
@@ -30,7 +31,10 @@ def _prepare(inputs: np.ndarray) -> np.ndarray:
 def _build(settings: Settings) -> Sequential:
     sizes = (64, *settings.hidden)
     activation = get_activation(settings.activation)
-    hidden = [Dense(inputs, outputs, activation) for inputs, outputs in pairwise(sizes)]
+    initializer = he_normal if settings.activation == "relu" else glorot_normal
+    hidden = [
+        Dense(inputs, outputs, activation, initializer) for inputs, outputs in pairwise(sizes)
+    ]
     return Sequential(*hidden, Dense(sizes[-1], 10, identity), input_shape=(64,))
 
 

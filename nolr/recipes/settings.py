@@ -35,6 +35,13 @@ from nolr.types import Activation, Optimizer
 
 __all__ = ["CHOICES", "Settings", "build_trainer", "get_activation"]
 
+LARGEST = 2**32 - 1
+
+
+def _no_control_variate(**unused: Any) -> None:
+    """Plain likelihood ratios; the control variate's settings have no effect."""
+
+
 CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
     "activation": {
         "relu": ReLU,
@@ -47,7 +54,7 @@ CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
     "sampler": {"antithetic": Antithetic, "independent": Independent},
     "schedule": {"layer-wise": LayerWise, "joint": Joint},
     "baseline": {"none": NoBaseline, "clean": CleanLoss, "leave-group-out": LeaveGroupOut},
-    "control_variate": {"jacobian": JacobianControlVariate, "none": lambda **_: None},
+    "control_variate": {"jacobian": JacobianControlVariate, "none": _no_control_variate},
     "optimizer": {"adam": Adam, "sgd": SGD},
     "learning_rate_schedule": {"constant": Constant, "cosine": Cosine},
     "dtype": {"float32": str, "float64": str},
@@ -128,11 +135,13 @@ class Settings:
                 return float(value)
             if not isinstance(value, str):
                 raise ValueError
-        except (TypeError, ValueError):
-            expected = {
+        except (TypeError, ValueError, OverflowError):
+            by_name = {
                 "hidden": "whole numbers like 128,64",
                 "residual": "a number from 0 to 1, or 'adaptive'",
-            }.get(name, {int: "a whole number", float: "a number"}.get(type(default), "a name"))
+            }
+            by_type = {int: "a whole number", float: "a number"}
+            expected = by_name.get(name) or by_type.get(type(default), "a name")
             raise BadInput(f"{name} must be {expected}, got {value!r}") from None
         return value
 
@@ -143,7 +152,7 @@ class Settings:
 
 def _read_int(value: Any) -> int:
     number = int(value)
-    if not isinstance(value, str) and number != value:
+    if (not isinstance(value, str) and number != value) or abs(number) > LARGEST:
         raise ValueError
     return number
 
