@@ -9,13 +9,13 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 import nolr
+from nolr.destinations import check_outputs, run_path
 from nolr.errors import BadInput, Diverged
 
 if TYPE_CHECKING:
@@ -107,13 +107,13 @@ def train(
         if resumed is not None:
             if recipe is not None or out is not None:
                 raise BadInput("--resume goes on with a run as it is: leave out RECIPE and --out")
-            _check_outputs(resumed, json_file)
+            check_outputs(resumed, json_file)
             run = runs.resume(resumed, on_state=on_state, stop=stop, **settings)
         else:
             recipe = recipe or "digits-dense"
             seed = get_recipe(recipe).settings.with_values(settings).seed
-            path = _run_path(out, overwrite, f"{recipe}-seed{seed}")
-            _check_outputs(path, json_file)
+            path = run_path(out, overwrite, f"{recipe}-seed{seed}")
+            check_outputs(path, json_file)
             run = runs.train(recipe, out=path, on_state=on_state, stop=stop, **settings)
     assert run.path is not None, "the command line always names a run file"
     if json_file is not None:
@@ -148,7 +148,7 @@ def evaluate(run_file: Path, backend: str | None, json_file: Path | None) -> Non
     """Evaluate a saved RUN on its validation and test data."""
     from nolr.progress import run_table
 
-    _check_outputs(run_file, json_file)
+    check_outputs(run_file, json_file)
     run = _load(run_file, backend)
     if json_file is not None:
         _write_json(run, json_file)
@@ -172,7 +172,7 @@ def predict(run_file: Path, inputs: Path, backend: str | None, out: Path | None)
 
     from nolr.files import write_atomically
 
-    _check_outputs(run_file, out, inputs)
+    check_outputs(run_file, out, inputs)
     run = _load(run_file, backend)
     try:
         samples = np.load(inputs, allow_pickle=False)
@@ -254,44 +254,6 @@ def _assignments(texts: tuple[str, ...]) -> dict[str, Any]:
             )
         pairs[key.strip().replace("-", "_")] = value.strip()
     return pairs
-
-
-def _run_path(out: Path | None, overwrite: bool, stem: str) -> Path:
-    """The run file: the one asked for, or a name under runs/ that is still free."""
-    from nolr.files import check_writable
-
-    if out is None:
-        names = (f"{stem}-{number}" if number > 1 else stem for number in count(1))
-        candidates = (Path("runs") / f"{name}.h5" for name in names)
-        return next(path for path in candidates if not _taken(path))
-    check_writable(out)
-    if out.suffix == ".png":
-        raise BadInput(f"{str(out)!r} is where the picture goes: name the run file *.h5")
-    for path in (out, out.with_suffix(".png")):
-        if not overwrite and path.is_file():
-            raise BadInput(
-                f"{str(path)!r} exists already: go on with a run (--resume), replace it "
-                "(--overwrite), or choose another --out"
-            )
-    return out
-
-
-def _taken(path: Path) -> bool:
-    return path.exists() or path.with_suffix(".png").exists()
-
-
-def _check_outputs(run: Path, out: Path | None, *inputs: Path) -> None:
-    """Refuse to write one file over another, before any work is done."""
-    from nolr.files import check_writable
-
-    if out is None:
-        return
-    check_writable(out)
-    for other in (run, run.with_suffix(".png"), *inputs):
-        if out.resolve() == other.resolve():
-            raise BadInput(
-                f"{str(out)!r} would be written over {str(other)!r}: choose another name"
-            )
 
 
 def _write_json(run: Run, path: Path) -> None:

@@ -17,9 +17,10 @@ import numpy as np
 
 from nolr.backends.numpy import host_generator
 from nolr.data.dataset import Dataset, Split
-from nolr.errors import BadInput, Diverged
+from nolr.divergence import diagnose
+from nolr.errors import BadInput
 from nolr.estimation.figures import Figures, StageFigures
-from nolr.estimation.likelihood_ratio import Estimate, EstimatorState, LikelihoodRatio
+from nolr.estimation.likelihood_ratio import EstimatorState, LikelihoodRatio
 from nolr.network import Sequential
 from nolr.optimizers import ravel, unravel
 from nolr.types import Array, Backend, Key, Loss, Optimizer, Params, Stream
@@ -186,7 +187,7 @@ class Trainer:
             )
             loss, total = float(estimate.loss), float(self.backend.xp.sum(vector))
         if not (isfinite(loss) and isfinite(total)):
-            raise self._diverged(state.step, params, batch, loss, estimate)
+            raise diagnose(self.network, params, batch[0], estimate, state.step)
         samples = batch[0].shape[0]
         state = state._replace(
             vector=vector,
@@ -225,42 +226,6 @@ class Trainer:
             state = state._replace(best_vector=state.vector, best_score=score, best_epoch=epoch)
         return state._replace(
             epoch=epoch, position=0, loss_sum=0.0, history=(*state.history, record)
-        )
-
-    def _diverged(
-        self,
-        step: int,
-        params: tuple[Params, ...],
-        batch: tuple[Array, Array],
-        loss: float,
-        estimate: Estimate,
-    ) -> Diverged:
-        """Find the first stage whose pre-activation, or else gradient, is not finite."""
-        xp = self.backend.xp
-
-        def finite(array: Array) -> bool:
-            return bool(xp.all(xp.isfinite(array)))
-
-        with np.errstate(all="ignore"):
-            visits = self.network.run_clean(params, batch[0]).visits
-        drives = [stage for stage, visit in enumerate(visits) if not finite(visit.drive)]
-        gradients = [
-            stage
-            for stage, node in enumerate(self.network.stages)
-            if not all(finite(gradient) for gradient in estimate.grads[node].values())
-        ]
-        if drives:
-            stage, what = drives[0], f"the pre-activation of stage {drives[0]} is not finite"
-        elif gradients:
-            stage, what = gradients[0], f"the gradient of stage {gradients[0]} is not finite"
-        else:
-            stage = len(visits) - 1
-            what = f"the output of stage {stage}, the last, is too large for the loss or the update"
-        return Diverged(
-            f"training diverged in step {step} (loss {loss:.4g}): {what}: try a smaller learning "
-            "rate, or less noise",
-            step,
-            stage,
         )
 
 

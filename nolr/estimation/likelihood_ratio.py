@@ -24,6 +24,7 @@ from nolr.backends import backend_of, same_backend
 from nolr.errors import BadInput
 from nolr.estimation.baselines import CleanLoss
 from nolr.estimation.control_variates import Evidence, JacobianControlVariate
+from nolr.estimation.estimand import describe, ends_in_stage, is_last_exact, residual_weight
 from nolr.estimation.figures import Figures, Merit
 from nolr.estimation.perturbation import CleanRun, Draw, run_copies
 from nolr.estimation.schedules import LayerWise
@@ -175,40 +176,7 @@ class LikelihoodRatio:
 
     def estimand(self, network: Sequential, loss: Loss) -> str:
         """Say in words whose gradient is estimated, and whether without bias."""
-        exact = self._last_is_exact(network, loss)
-        if exact and len(network.stages) == 1:
-            return "exact gradient of the clean loss: a single stage, and no noise"
-        estimand = f"gradient of {self.schedule.estimand}"
-        residual = self._residual(loss)
-        if residual == 1:
-            return f"{estimand}; unbiased"
-        if residual == 0:
-            estimand = f"learned feedback (residual 0), a biased estimate of the {estimand}"
-        else:
-            estimand += ", shrunk towards learned feedback (residual below 1: biased)"
-        if exact:
-            estimand += "; the last stage has no noise, its gradient is exact for the clean loss"
-        return estimand
-
-    def _residual(self, loss: Loss) -> float | str:
-        """λ, or "adaptive". Without a derivative of the loss there is only one answer: 1.
-
-        What is then learned is the mean change of the loss itself. That takes variance off the
-        residual, but it is the same for every sample: no feedback to learn from alone.
-        """
-        if self.control_variate is None:
-            return 1.0
-        adaptive = self.control_variate.residual == "adaptive"
-        return 1.0 if adaptive and not loss.differentiable else self.control_variate.residual
-
-    def _last_is_exact(self, network: Sequential, loss: Loss) -> bool:
-        """Whether the last stage goes without noise: its credit is e itself, known exactly."""
-        return (
-            self.control_variate is not None
-            and self._residual(loss) in (0, "adaptive")
-            and _ends_in_stage(network, loss)
-            and network.layer(len(network.stages) - 1).affine
-        )
+        return describe(self.schedule, self.control_variate, network, loss)
 
     def _predict(self, clean: CleanRun, state: EstimatorState, monitor: bool) -> list[StageStep]:
         """Predict every stage's credit, before any noise is drawn."""
@@ -219,9 +187,9 @@ class LikelihoodRatio:
         ]
         if (control_variate := self.control_variate) is None:
             return steps
-        residual = self._residual(clean.loss)
-        last_is_identity = _ends_in_stage(network, clean.loss)
-        last_is_exact = self._last_is_exact(network, clean.loss)
+        residual = residual_weight(control_variate, clean.loss)
+        last_is_identity = ends_in_stage(network, clean.loss)
+        last_is_exact = is_last_exact(control_variate, network, clean.loss)
         for stage, step in enumerate(steps):
             last = last_is_identity and step is steps[-1]
             step.noised = not (last and last_is_exact)
@@ -259,8 +227,3 @@ class LikelihoodRatio:
         blocks = max(1, groups // size)
         for block in range(blocks):
             yield groups // blocks + (block < groups % blocks)
-
-
-def _ends_in_stage(network: Sequential, loss: Loss) -> bool:
-    """Whether nothing lies between the last stage and the loss's own derivative."""
-    return loss.differentiable and network.stages[-1] == len(network.nodes) - 1
