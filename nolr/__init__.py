@@ -29,7 +29,7 @@ _HOMES = {
         "LikelihoodRatio",
         "NoBaseline",
     ),
-    "nolr.layers": ("Dense", "Flatten"),
+    "nolr.layers": ("LIF", "Dense", "Flatten", "MeanOverTime", "SimpleRNN"),
     "nolr.learning_rates": ("Constant", "Cosine", "StepDecay"),
     "nolr.losses": ("CrossEntropy", "MeanSquaredError", "ZeroOne"),
     "nolr.network": ("Residual", "Sequential"),
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         LikelihoodRatio,
         NoBaseline,
     )
-    from nolr.layers import Dense, Flatten
+    from nolr.layers import LIF, Dense, Flatten, MeanOverTime, SimpleRNN
     from nolr.learning_rates import Constant, Cosine, StepDecay
     from nolr.losses import CrossEntropy, MeanSquaredError, ZeroOne
     from nolr.network import Residual, Sequential
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from nolr.types import Key
 
 __all__ = [
+    "LIF",
     "SGD",
     "Adam",
     "Antithetic",
@@ -89,6 +90,7 @@ __all__ = [
     "LayerWise",
     "LeaveGroupOut",
     "LikelihoodRatio",
+    "MeanOverTime",
     "MeanSquaredError",
     "NoBaseline",
     "ReLU",
@@ -96,6 +98,7 @@ __all__ = [
     "Run",
     "Sequential",
     "Sigmoid",
+    "SimpleRNN",
     "Split",
     "Step",
     "StepDecay",

@@ -2,5 +2,8 @@
 
 from nolr.layers.dense import Dense
 from nolr.layers.flatten import Flatten
+from nolr.layers.readout import MeanOverTime
+from nolr.layers.recurrent import SimpleRNN
+from nolr.layers.spiking import LIF
 
-__all__ = ["Dense", "Flatten"]
+__all__ = ["LIF", "Dense", "Flatten", "MeanOverTime", "SimpleRNN"]

@@ -1,0 +1,105 @@
+"""The simple recurrent layer: v_t = W x_t + U h_{t-1} + b, h_t = f(v_t + ε_t), h_0 = 0.
+
+Elman: Finding structure in time (Cognitive Science 14, 1990). The noisy h is what is carried on,
+so everything later is a function of z, and a likelihood ratio needs no derivative through time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nolr.activations import tanh
+from nolr.backends import namespace
+from nolr.copies import tile
+from nolr.errors import BadInput
+from nolr.initializers import Initializer, glorot_normal
+from nolr.types import Activation, Array, Key, Params, Shape
+
+__all__ = ["SimpleRNN"]
+
+
+@dataclass(frozen=True)
+class SimpleRNN:
+    """Sequences x (N, T, in) to states h (N, T, units), or to the last of them (N, units).
+
+    Parameters: W (units, in), U (units, units), b (units). The past is z (C·N, T, units): the
+    pre-activations with their noise, from which the states follow.
+
+    Args:
+        inputs: number of inputs a step.
+        units: number of recurrent units.
+        activation: the function f; tanh unless given.
+        last: return h_T alone instead of all states.
+        initializer: draws W and U; b starts at 0.
+
+    Raises:
+        BadInput: a size below 1.
+    """
+
+    inputs: int
+    units: int
+    activation: Activation = tanh
+    last: bool = True
+    initializer: Initializer = glorot_normal
+
+    affine = False
+
+    def __post_init__(self) -> None:
+        if min(self.inputs, self.units) < 1:
+            raise BadInput(
+                f"SimpleRNN needs at least one input and one unit, got {self.inputs} and "
+                f"{self.units}"
+            )
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        shape = self.noise_shape(input_shape)
+        return shape[1:] if self.last else shape
+
+    def noise_shape(self, input_shape: Shape) -> Shape:
+        if len(input_shape) != 2 or input_shape[1] != self.inputs or input_shape[0] < 1:
+            raise BadInput(
+                f"SimpleRNN({self.inputs}, {self.units}) expected samples of shape "
+                f"(time steps, {self.inputs}), got {input_shape}: one row of inputs a step"
+            )
+        return (input_shape[0], self.units)
+
+    def init(self, key: Key) -> Params:
+        # The recurrent weights have a key of their own: block 1.
+        return {
+            "U": self.initializer(key._replace(block=1), (self.units, self.units)),
+            "W": self.initializer(key, (self.units, self.inputs)),
+            "b": np.zeros(self.units),
+        }
+
+    def drive(self, params: Params, x: Array) -> Array:
+        v = x @ params["W"].T
+        v += params["b"]
+        return v
+
+    def respond(self, params: Params, drive: Array, noise: Array | None) -> tuple[Array, Array]:
+        xp, recurrent = namespace(drive), params["U"].T
+        copies = 1 if noise is None else noise.shape[0] // drive.shape[0]
+        current = tile(drive, copies) if noise is None else tile(drive, copies) + noise
+        past = [current[:, 0, :]]
+        states = [self.activation(past[0])]
+        for step in range(1, current.shape[1]):
+            past.append(current[:, step, :] + states[-1] @ recurrent)
+            states.append(self.activation(past[-1]))
+        y = states[-1] if self.last else xp.stack(states, axis=1)
+        return y, xp.stack(past, axis=1)
+
+    def pullback(self, x: Array, past: Array | None, score: Array) -> Params:
+        xp = namespace(score)
+        before = self.activation(past[:, :-1, :])  # type: ignore[index]
+        later = xp.reshape(score[:, 1:, :], (-1, self.units))
+        rows = xp.reshape(score, (-1, self.units))
+        return {
+            "U": later.T @ xp.reshape(before, (-1, self.units)),
+            "W": rows.T @ xp.reshape(x, (-1, self.inputs)),
+            "b": xp.sum(rows, axis=0),
+        }
+
+    def gate(self, drive: Array, past: Array | None, scale: float) -> Array:
+        return self.activation.smoothed_derivative(past, scale)

@@ -1,0 +1,123 @@
+"""The leaky integrate-and-fire layer, in discrete time.
+
+    v_t = β u_{t-1} (1 - spike_{t-1}) + W x_t + b        reset to zero
+    v_t = β u_{t-1} - V spike_{t-1} + W x_t + b          reset by subtraction
+    u_t = v_t + ε_t,        spike_t = 1 if u_t > V else 0
+
+The noise is in the membrane potential and is carried on: noise at the threshold alone, with a
+clean potential carried, gives a wrong gradient. With it the mean spike is a smooth function of
+the potential, so no surrogate derivative is assumed: φ((v - V)/σ)/σ falls out of the noise.
+
+Eshraghian et al.: Training spiking neural networks using lessons from deep learning
+(Proceedings of the IEEE 111, 2023).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nolr.activations import Step
+from nolr.backends import namespace
+from nolr.copies import tile
+from nolr.errors import BadInput
+from nolr.initializers import Initializer, he_normal
+from nolr.types import Array, Key, Params, Shape
+
+__all__ = ["LIF"]
+
+
+@dataclass(frozen=True)
+class LIF:
+    """Currents or spikes x to spikes y (N, T, units).
+
+    x is (N, T, in), or with `steps` a constant input (N, in), shown T = steps times (direct
+    coding): its drive is computed once for all steps. Parameters: W (units, in), b (units). The
+    past is the membrane potential u (C·N, T, units), before the reset.
+
+    Args:
+        inputs: number of inputs a step.
+        units: number of neurons.
+        steps: number of time steps of a constant input; None for inputs that have time steps.
+        decay: β in [0, 1], the part of the potential that is left after one time step.
+        threshold: V > 0, in units of the potential.
+        reset: "zero" or "subtract".
+        initializer: draws W; b starts at 0.
+
+    Raises:
+        BadInput: an argument out of its range.
+    """
+
+    inputs: int
+    units: int
+    steps: int | None = None
+    decay: float = 0.9
+    threshold: float = 1.0
+    reset: str = "zero"
+    initializer: Initializer = he_normal
+
+    affine = False
+
+    def __post_init__(self) -> None:
+        if min(self.inputs, self.units, 1 if self.steps is None else self.steps) < 1:
+            raise BadInput(
+                f"LIF needs at least one input, unit and step, got {self.inputs}, {self.units} "
+                f"and {self.steps}"
+            )
+        if not 0 <= self.decay <= 1:
+            raise BadInput(f"the decay of LIF must lie in [0, 1], got {self.decay}")
+        if not self.threshold > 0:
+            raise BadInput(f"the threshold of LIF must be positive, got {self.threshold}")
+        if self.reset not in ("zero", "subtract"):
+            raise BadInput(f"the reset of LIF is 'zero' or 'subtract', got {self.reset!r}")
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return self.noise_shape(input_shape)
+
+    def noise_shape(self, input_shape: Shape) -> Shape:
+        if self.steps is not None and input_shape == (self.inputs,):
+            return (self.steps, self.units)
+        if self.steps is None and len(input_shape) == 2 and input_shape[1] == self.inputs:
+            return (input_shape[0], self.units)
+        expected = f"({self.inputs},)" if self.steps else f"(time steps, {self.inputs})"
+        raise BadInput(
+            f"LIF({self.inputs}, {self.units}, steps={self.steps}) expected samples of shape "
+            f"{expected}, got {input_shape}: give steps for inputs without time, and only for them"
+        )
+
+    def init(self, key: Key) -> Params:
+        return {"W": self.initializer(key, (self.units, self.inputs)), "b": np.zeros(self.units)}
+
+    def drive(self, params: Params, x: Array) -> Array:
+        v = x @ params["W"].T
+        v += params["b"]
+        if self.steps is None:
+            return v
+        return namespace(v).broadcast_to(v[:, None, :], (v.shape[0], self.steps, self.units))
+
+    def respond(self, params: Params, drive: Array, noise: Array | None) -> tuple[Array, Array]:
+        xp, fire = namespace(drive), Step(self.threshold)
+        copies = 1 if noise is None else noise.shape[0] // drive.shape[0]
+        current = tile(drive, copies) if noise is None else tile(drive, copies) + noise
+        potential = current[:, 0, :]
+        past, spikes = [potential], [fire(potential)]
+        for step in range(1, current.shape[1]):
+            if self.reset == "zero":
+                potential = current[:, step, :] + self.decay * (potential * (1.0 - spikes[-1]))
+            else:
+                potential = (
+                    current[:, step, :] + self.decay * potential - self.threshold * spikes[-1]
+                )
+            past.append(potential)
+            spikes.append(fire(potential))
+        return xp.stack(spikes, axis=1), xp.stack(past, axis=1)
+
+    def pullback(self, x: Array, past: Array | None, score: Array) -> Params:
+        xp = namespace(score)
+        # A constant input needs one product for all steps.
+        rows = xp.sum(score, axis=1) if self.steps else xp.reshape(score, (-1, self.units))
+        return {"W": rows.T @ xp.reshape(x, (-1, self.inputs)), "b": xp.sum(rows, axis=0)}
+
+    def gate(self, drive: Array, past: Array | None, scale: float) -> Array:
+        return Step(self.threshold).smoothed_derivative(past, scale)
