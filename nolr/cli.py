@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, predict, recipes, info."""
+"""The command line: train, evaluate, predict, recipes, data (in its own file), info."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import nolr
+from nolr.cli_data import data
 from nolr.destinations import check_outputs, run_path
 from nolr.errors import BadInput, Diverged
 
@@ -77,6 +78,7 @@ def commands(context: click.Context) -> None:
 @click.option("--baseline", help="none, clean or leave-group-out.")
 @click.option("--control-variate", help="jacobian, or none for plain likelihood ratios.")
 @click.option("--residual", help="λ: a number from 0 to 1 (1: unbiased), or adaptive.")
+@click.option("--data-dir", help="Data folder; NOLR_DATA or datasets/ unless given.")
 @click.option("--set", "more", multiple=True, metavar="KEY=VALUE", help="Any other setting.")
 @click.option("--out", type=RUN, help="Run file; a fresh name under runs/ unless given.")
 @click.option("--overwrite", is_flag=True, help="Replace the run file if it is there.")
@@ -229,6 +231,9 @@ def info() -> None:
     console.print(table)
     if advice is not None:
         console.print(advice, highlight=False, soft_wrap=True)
+
+
+commands.add_command(data)
 
 
 def _console() -> Console:

@@ -188,8 +188,8 @@ def resume(
 
     Args:
         path: the run file; it is updated.
-        settings: `epochs` or `patience`, to train longer; `backend` or `threads`, to go on
-            elsewhere.
+        settings: `epochs` or `patience`, to train longer; `backend`, `threads` or `data_dir`,
+            to go on elsewhere.
 
     Raises:
         BadInput: an unreadable file, or a setting that cannot change on the way.
@@ -205,7 +205,7 @@ def load(path: str | Path, **settings: Any) -> Run:
     Raises:
         BadInput: an unreadable or foreign file, or a setting that cannot change on the way.
     """
-    changeable = {"epochs", "patience", "backend", "threads"}
+    changeable = {"epochs", "patience", "backend", "threads", "data_dir"}
     if fixed := sorted(set(settings) - changeable):
         raise BadInput(
             f"{', '.join(fixed)} cannot change in a run that has begun (only "

@@ -42,6 +42,7 @@ RANK = {
     "runs": 11,
     "plots": 12,
     "progress": 12,
+    "cli_data": 13,
     "cli": 14,
     "__main__": 15,
 }

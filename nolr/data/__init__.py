@@ -1,6 +1,22 @@
-"""Data sets: samples and targets on the host, checked once, split by a seed."""
+"""Data sets: samples and targets on the host, checked once, split by a seed; citation graphs.
 
-from nolr.data.dataset import Dataset, Split, split_stratified
+The catalogue knows the official files, the store finds and checks them, `download` gets them.
+"""
+
+from nolr.data.dataset import Dataset, Split, split_off, split_stratified
 from nolr.data.digits import load_digits
+from nolr.data.mnist import load_fashion_mnist, load_mnist
+from nolr.data.planetoid import Graph, load_citeseer, load_cora
 
-__all__ = ["Dataset", "Split", "load_digits", "split_stratified"]
+__all__ = [
+    "Dataset",
+    "Graph",
+    "Split",
+    "load_citeseer",
+    "load_cora",
+    "load_digits",
+    "load_fashion_mnist",
+    "load_mnist",
+    "split_off",
+    "split_stratified",
+]

@@ -8,7 +8,7 @@ import numpy as np
 
 from nolr.errors import BadInput
 
-__all__ = ["Dataset", "Split", "check_inputs", "split_stratified"]
+__all__ = ["Dataset", "Split", "check_inputs", "split_off", "split_stratified"]
 
 
 def check_inputs(inputs: np.ndarray, where: str) -> None:
@@ -88,20 +88,28 @@ def split_stratified(
     Raises:
         BadInput: a fraction outside (0, 1), or too few samples of a class.
     """
-    from sklearn.model_selection import train_test_split
-
     for name, fraction in (("test", test_fraction), ("validation", validation_fraction)):
         if not 0 < fraction < 1:
             raise BadInput(f"{name}_fraction must lie between 0 and 1, got {fraction}")
-    rest = np.arange(len(data))
-    parts = []
-    for fraction in (test_fraction, validation_fraction):
-        try:
-            rest, part = train_test_split(
-                rest, test_size=fraction, stratify=data.targets[rest], random_state=seed
-            )
-        except ValueError as error:
-            raise BadInput(f"the {len(data)} samples cannot be split: {error}") from None
-        parts.append(data.rows(part))
-    test, validation = parts
-    return Split(data.rows(rest), validation, test)
+    rest, test = split_off(data, test_fraction, seed)
+    train, validation = split_off(rest, validation_fraction, seed)
+    return Split(train, validation, test)
+
+
+def split_off(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+    """Return the rest and a part with the classes in equal proportions, drawn from the seed.
+
+    Raises:
+        BadInput: a fraction outside (0, 1), or too few samples of a class.
+    """
+    from sklearn.model_selection import train_test_split
+
+    if not 0 < fraction < 1:
+        raise BadInput(f"the fraction split off must lie between 0 and 1, got {fraction}")
+    try:
+        rest, part = train_test_split(
+            np.arange(len(data)), test_size=fraction, stratify=data.targets, random_state=seed
+        )
+    except ValueError as error:
+        raise BadInput(f"the {len(data)} samples cannot be split: {error}") from None
+    return data.rows(rest), data.rows(part)

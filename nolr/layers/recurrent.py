@@ -12,7 +12,7 @@ import numpy as np
 
 from nolr.activations import tanh
 from nolr.backends import namespace
-from nolr.copies import tile
+from nolr.copies import add_noise
 from nolr.errors import BadInput
 from nolr.initializers import Initializer, glorot_normal
 from nolr.types import Activation, Array, Key, Params, Shape
@@ -80,8 +80,7 @@ class SimpleRNN:
 
     def respond(self, params: Params, drive: Array, noise: Array | None) -> tuple[Array, Array]:
         xp, recurrent = namespace(drive), params["U"].T
-        copies = 1 if noise is None else noise.shape[0] // drive.shape[0]
-        current = tile(drive, copies) if noise is None else tile(drive, copies) + noise
+        current = add_noise(drive, noise)
         past = [current[:, 0, :]]
         states = [self.activation(past[0])]
         for step in range(1, current.shape[1]):

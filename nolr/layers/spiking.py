@@ -20,7 +20,7 @@ import numpy as np
 
 from nolr.activations import Step
 from nolr.backends import namespace
-from nolr.copies import tile
+from nolr.copies import add_noise
 from nolr.errors import BadInput
 from nolr.initializers import Initializer, he_normal
 from nolr.types import Array, Key, Params, Shape
@@ -98,8 +98,7 @@ class LIF:
 
     def respond(self, params: Params, drive: Array, noise: Array | None) -> tuple[Array, Array]:
         xp, fire = namespace(drive), Step(self.threshold)
-        copies = 1 if noise is None else noise.shape[0] // drive.shape[0]
-        current = tile(drive, copies) if noise is None else tile(drive, copies) + noise
+        current = add_noise(drive, noise)
         potential = current[:, 0, :]
         past, spikes = [potential], [fire(potential)]
         for step in range(1, current.shape[1]):

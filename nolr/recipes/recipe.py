@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nolr.data.dataset import Dataset, Split
+from nolr.data.dataset import Split
 from nolr.network import Sequential
 from nolr.recipes.settings import Settings
 
@@ -22,8 +22,7 @@ class Recipe:
         name: as typed at the command line.
         summary: one line: data, network, and what to expect.
         settings: the defaults, known to work.
-        load: reads the data, in the units of their source.
-        split: makes training, validation and test parts of them.
+        data: the split that the settings ask for, prepared for the network.
         prepare: turns inputs in the units of their source into what the network reads.
         build: makes the network.
     """
@@ -31,12 +30,6 @@ class Recipe:
     name: str
     summary: str
     settings: Settings
-    load: Callable[[], Dataset]
-    split: Callable[[Dataset, Settings], Split]
+    data: Callable[[Settings], Split]
     prepare: Callable[[np.ndarray], np.ndarray]
     build: Callable[[Settings], Sequential]
-
-    def data(self, settings: Settings) -> Split:
-        """The split that these settings ask for, prepared for the network."""
-        data = self.load()
-        return self.split(Dataset(self.prepare(data.inputs), data.targets), settings)

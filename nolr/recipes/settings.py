@@ -71,8 +71,10 @@ class Settings:
     noise_source: str = "device"
     dtype: str = "float32"
     threads: int = 0
+    data_dir: str = ""
     hidden: tuple[int, ...] = (128, 64)
     activation: str = "relu"
+    time_steps: int = 6
     loss: str = "cross-entropy"
     copies: int = 2
     sigma: float = 0.1
