@@ -215,23 +215,29 @@ def load(path: str | Path, **settings: Any) -> Run:
     try:
         recipe = get_recipe(file.configuration["recipe"])
         saved = recipe.settings.with_values(file.configuration["settings"])
-        run = _open(recipe, saved)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from None
+    if "epochs" in settings and saved.learning_rate_schedule != "constant":
+        raise BadInput(
+            f"epochs cannot change in a run with a {saved.learning_rate_schedule!r} learning "
+            "rate, which depends on them: start a new run"
+        )
+    # What can change may have to: the machine that reads need not have the backend that trained,
+    # nor the data in the same place. That is no damage.
+    run = _open(recipe, saved.with_values(settings))
+    try:
         state = file.restore(run.state, run.trainer.backend)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise BadInput(
-            f"{str(path)!r} cannot be read as a run file ({error}): it is damaged, or was edited"
-        ) from None
+        raise _damaged(path, error) from None
     if not is_finite(state, run.trainer.backend):
-        raise BadInput(f"{str(path)!r} holds parameters that are not finite: it is damaged")
-    if settings:
-        if "epochs" in settings and saved.learning_rate_schedule != "constant":
-            raise BadInput(
-                f"epochs cannot change in a run with a {saved.learning_rate_schedule!r} learning "
-                "rate, which depends on them: start a new run"
-            )
-        run = _open(recipe, saved.with_values(settings))
-        state = file.restore(run.state, run.trainer.backend)
+        raise _damaged(path, "its arrays are not finite")
     return replace(run, state=state, path=Path(path))
+
+
+def _damaged(path: str | Path, why: object) -> BadInput:
+    return BadInput(
+        f"{str(path)!r} cannot be read as a run file ({why}): it is damaged, or was edited"
+    )
 
 
 def _open(recipe: Recipe, settings: Settings) -> Run:

@@ -170,6 +170,17 @@ def test_damaged_files_are_explained(tmp_path, damage, message):
         nolr.load(path)
 
 
+def test_a_run_can_be_read_where_its_backend_is_not_at_hand(tmp_path):
+    path = tmp_path / "run.h5"
+    run = nolr.train(out=path, epochs=1, hidden="4")
+    elsewhere = run.settings.to_dict() | {"backend": "cupy"}
+    edit(path, lambda file: reconfigure(file, settings=elsewhere))
+    assert nolr.load(path, backend="numpy").test_accuracy == run.test_accuracy
+    if "available, " not in nolr.find_backends()["cupy"]:
+        with pytest.raises(BadInput, match=r"^backend 'cupy'"):  # and not: damaged
+            nolr.load(path)
+
+
 def edit(path, change):
     with h5py.File(path, "r+") as file:
         change(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -60,17 +61,21 @@ def _recurrent(settings: Settings) -> Sequential:
     return Sequential(SimpleRNN(28, units), Dense(units, 10, identity), input_shape=(28, 28))
 
 
+COMMON = Settings(
+    learning_rate=2e-3,
+    learning_rate_schedule="cosine",
+    batch_size=128,
+    validation_fraction=0.05,
+)
+
 MNIST_DENSE = Recipe(
     name="mnist-dense",
     summary="MNIST, dense 784-256-128-10 ReLU: 98.2 % in 7 s",
-    settings=Settings(
+    settings=replace(
+        COMMON,
         hidden=(256, 128),
-        learning_rate=2e-3,
-        learning_rate_schedule="cosine",
         probe_every=2,
-        batch_size=128,
         epochs=10,
-        validation_fraction=0.05,
     ),
     data=_data,
     prepare=_prepare,
@@ -80,16 +85,13 @@ MNIST_DENSE = Recipe(
 MNIST_SPIKING = Recipe(
     name="mnist-spiking",
     summary="MNIST, spiking LIF 784-256-128-10, 6 time steps: 97.8 % in 27 s",
-    settings=Settings(
+    settings=replace(
+        COMMON,
         hidden=(256, 128),
         sigma=0.5,
         residual=0.0,
-        learning_rate=2e-3,
-        learning_rate_schedule="cosine",
         probe_every=2,
-        batch_size=128,
         epochs=8,
-        validation_fraction=0.05,
     ),
     data=_data,
     prepare=_prepare,
@@ -99,17 +101,14 @@ MNIST_SPIKING = Recipe(
 MNIST_ROWS_RECURRENT = Recipe(
     name="mnist-rows-recurrent",
     summary="MNIST row by row, SimpleRNN of 128 units: 94.2 % in 50 s",
-    settings=Settings(
+    settings=replace(
+        COMMON,
         hidden=(128,),
         activation="tanh",
         sigma=0.2,
         residual=0.0,
         forgetting=0.998,
-        learning_rate=2e-3,
-        learning_rate_schedule="cosine",
-        batch_size=128,
         epochs=10,
-        validation_fraction=0.05,
     ),
     data=_data,
     prepare=_prepare,
