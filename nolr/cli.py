@@ -145,13 +145,16 @@ def train(
 @commands.command()
 @click.argument("run_file", metavar="RUN", type=RUN)
 @click.option("--backend", help="Where to compute; the run's own backend unless given.")
+@click.option("--data-dir", help="Data folder; the run's own, NOLR_DATA or datasets/.")
 @click.option("--json", "json_file", type=RUN, help="Write what came out as JSON.")
-def evaluate(run_file: Path, backend: str | None, json_file: Path | None) -> None:
+def evaluate(
+    run_file: Path, backend: str | None, data_dir: str | None, json_file: Path | None
+) -> None:
     """Evaluate a saved RUN on its validation and test data."""
     from nolr.progress import run_table
 
     check_outputs(run_file, json_file)
-    run = _load(run_file, backend)
+    run = _load(run_file, backend=backend, data_dir=data_dir)
     if json_file is not None:
         _write_json(run, json_file)
     _console().print(run_table(run))
@@ -161,8 +164,11 @@ def evaluate(run_file: Path, backend: str | None, json_file: Path | None) -> Non
 @click.argument("run_file", metavar="RUN", type=RUN)
 @click.argument("inputs", metavar="INPUT.npy", type=RUN)
 @click.option("--backend", help="Where to compute; the run's own backend unless given.")
+@click.option("--data-dir", help="Data folder; the run's own, NOLR_DATA or datasets/.")
 @click.option("--out", type=RUN, help="Write the classes as .npy instead of printing them.")
-def predict(run_file: Path, inputs: Path, backend: str | None, out: Path | None) -> None:
+def predict(
+    run_file: Path, inputs: Path, backend: str | None, data_dir: str | None, out: Path | None
+) -> None:
     """Print the class that a saved RUN gives to every sample in INPUT.npy.
 
     The samples are in the units of the recipe's data, one per row: for digits-dense grey values
@@ -175,7 +181,7 @@ def predict(run_file: Path, inputs: Path, backend: str | None, out: Path | None)
     from nolr.files import write_atomically
 
     check_outputs(run_file, out, inputs)
-    run = _load(run_file, backend)
+    run = _load(run_file, backend=backend, data_dir=data_dir)
     try:
         samples = np.load(inputs, allow_pickle=False)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -242,10 +248,10 @@ def _console() -> Console:
     return Console()
 
 
-def _load(path: Path, backend: str | None) -> Run:
+def _load(path: Path, **places: str | None) -> Run:
     from nolr.runs import load
 
-    return load(path, **({} if backend is None else {"backend": backend}))
+    return load(path, **{name: place for name, place in places.items() if place is not None})
 
 
 def _assignments(texts: tuple[str, ...]) -> dict[str, Any]:

@@ -81,7 +81,9 @@ def test_every_option_reaches_the_run(cli, tmp_path):
 
 def test_evaluate_and_predict(cli, tmp_path):
     cli("train", *FAST, "--out", "r.h5")
-    code, out, _ = cli("evaluate", "r.h5", "--json", "e.json")
+    code, out, _ = cli(
+        "evaluate", "r.h5", "--json", "e.json", "--backend", "numpy", "--data-dir", "elsewhere"
+    )
     assert code == 0
     assert "test accuracy" in out
     run = nolr.load(tmp_path / "r.h5")
