@@ -14,7 +14,7 @@ from nolr.errors import BadInput
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nolr.data.catalogue import SourceFile, SourceSet
+    from nolr.data.source import SourceFile
 
 __all__ = ["data"]
 
@@ -38,21 +38,27 @@ def list_sets(data_dir: Path | None) -> None:
     from rich.table import Column, Table
 
     from nolr.data.catalogue import CATALOGUE
-    from nolr.data.store import data_folder, inspect
+    from nolr.data.store import survey
 
     console = _console()
-    folder = data_folder(data_dir)
     table = Table("name", "state", "files", "size", Column("folder", overflow="fold"))
+    notes = []
     for source in CATALOGUE.values():
-        states = [inspect(file, folder).state for file in source.files]
+        findings = survey(source, data_dir)
+        states = [finding.state for finding in findings]
+        state = next((state for state in ("altered", "missing") if state in states), "complete")
         table.add_row(
             source.name,
-            next((state for state in ("altered", "missing") if state in states), "complete"),
+            state,
             f"{states.count('complete')}/{len(states)}",
-            _megabytes(source.size),
-            escape(str(folder / source.name)),
+            _megabytes(sum(finding.file.size for finding in findings)),
+            escape(str(findings[0].path.parent)),
         )
+        if source.origin and state != "complete":
+            notes.append(source.remedy)
     console.print(table)
+    for note in notes:
+        _say(console, note)
 
 
 @data.command()
@@ -65,7 +71,7 @@ def fetch(name: str, data_dir: Path | None) -> None:
 
     source = find_set(name)
     console = _console()
-    with _show_download(console, source) as on_bytes:
+    with _show_download(console) as on_bytes:
         paths = download(source, data_dir, on_bytes)
     _say(console, f"{name} is complete in {paths[0].parent}")
     _say(console, f"licence: {source.licence}")
@@ -76,33 +82,32 @@ def fetch(name: str, data_dir: Path | None) -> None:
 @click.argument("name")
 @data_dir_option
 def verify(name: str, data_dir: Path | None) -> None:
-    """Compare every file of the data set NAME with its official size and sha256."""
+    """Compare every file of the data set NAME with the size and sha256 in the catalogue."""
     from nolr.data.catalogue import find_set
-    from nolr.data.store import inspect
+    from nolr.data.store import survey
 
     source = find_set(name)
     console = _console()
-    findings = [inspect(file, data_dir) for file in source.files]
+    findings = survey(source, data_dir)
     for finding in findings:
         problem = f": {finding.problem}" if finding.problem else ""
         _say(console, f"{finding.state:8}  {finding.path}{problem}")
     bad = sum(finding.state != "complete" for finding in findings)
     if bad:
         raise BadInput(
-            f"{bad} of the {len(findings)} files of {name} are missing or altered: download them "
-            f"with 'nolr data fetch {name}', or name the data folder with --data-dir or NOLR_DATA"
+            f"{bad} of the {len(findings)} files of {name} are missing or altered: "
+            f"{source.remedy}, or name the data folder with --data-dir or NOLR_DATA"
         )
 
 
 @contextmanager
-def _show_download(
-    console: Console, source: SourceSet
-) -> Iterator[Callable[[SourceFile, int], None]]:
+def _show_download(console: Console) -> Iterator[Callable[[SourceFile, int], None]]:
     """Yield a callback for the bytes that are here: live bars, or a line a file."""
     from rich.progress import (
         BarColumn,
         DownloadColumn,
         Progress,
+        TaskID,
         TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
@@ -124,9 +129,15 @@ def _show_download(
         TimeRemainingColumn(),
         console=console,
     )
+    tasks: dict[SourceFile, TaskID] = {}
+
+    def show(file: SourceFile, count: int) -> None:
+        if file not in tasks:
+            tasks[file] = progress.add_task(file.name, total=file.size)
+        progress.update(tasks[file], completed=count)
+
     with progress:
-        tasks = {file: progress.add_task(file.name, total=file.size) for file in source.files}
-        yield lambda file, count: progress.update(tasks[file], completed=count)
+        yield show
 
 
 def _megabytes(size: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 import nolr.data
 from nolr.data.catalogue import CATALOGUE
+from nolr.errors import BadInput
 
 CARDS = Path(__file__).parents[1] / "datasets"
 
@@ -23,15 +25,26 @@ def card(name):
 def test_a_card_agrees_with_the_catalogue(name):
     source = CATALOGUE[name]
     text = card(name)
-    assert f"nolr data fetch {name}" in text
     assert f"Licence: {source.licence}." in text
     assert f"Cite: {source.citation}." in text
-    for file in source.files:
-        assert f"| `{file.name}` | {file.size} | `{file.sha256}` |" in text
-        assert f"<{file.url.removesuffix(file.name)}>" in text
-    reader = "load_" + name.replace("-", "_")
-    assert f"`nolr.data.{reader}()`" in text
-    assert callable(getattr(nolr.data, reader))
+    assert f"`{source.folder}/`" in text
+    if source.origin:
+        assert f"{source.remedy[0].upper()}{source.remedy[1:]}." in text
+    else:
+        assert f"nolr data fetch {name}" in text
+    for version in source.versions:
+        for file in version:
+            assert f"| `{file.name}` | {file.size} | `{file.sha256}` |" in text
+            assert file.url is None or f"<{file.url.removesuffix(file.name)}>" in text
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_card_names_a_reader_that_knows_the_set(name, tmp_path):
+    call = re.search(r'`nolr\.data\.(\w+)\((?:variant="([\w-]+)")?\)`', card(name))
+    reader, variant = call.groups()
+    arguments = {"variant": variant} if variant else {}
+    with pytest.raises(BadInput, match=re.escape(CATALOGUE[name].remedy)):
+        getattr(nolr.data, reader)(tmp_path, **arguments)
 
 
 def test_the_card_of_the_digits_agrees_with_scikit_learn():

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 
 import pytest
 from local_server import send, serving
 from rich.console import Console
+from toy_sets import describe, make_set
 
 from nolr import cli_data
 from nolr.cli import main
-from nolr.data.catalogue import CATALOGUE, SourceFile, SourceSet
+from nolr.data.catalogue import CATALOGUE
+from nolr.data.source import SourceSet
 
 CONTENT = bytes(range(256)) * 5000
 
@@ -38,11 +39,9 @@ def cli(monkeypatch, capsys, tmp_path):
 def toy(monkeypatch):
     """A catalogue of one set with two files that a server on this machine sends."""
     with serving(lambda handler: send(handler, CONTENT)) as (url, asked):
-        sha256 = hashlib.sha256(CONTENT).hexdigest()
-        files = tuple(
-            SourceFile("toy", name, url, len(CONTENT), sha256) for name in ("a.bin", "b.bin")
-        )
-        monkeypatch.setitem(CATALOGUE, "toy", SourceSet("toy", files, "free [as air]", "Nobody 1"))
+        files = tuple(describe(name, CONTENT, url) for name in ("a.bin", "b.bin"))
+        source = SourceSet("toy", "toy", files, "free [as air]", "Nobody 1")
+        monkeypatch.setitem(CATALOGUE, "toy", source)
         yield asked
 
 
@@ -57,15 +56,52 @@ def test_list_says_what_is_there(cli, toy, tmp_path):
         (tmp_path / "datasets" / "toy" / name).write_bytes(content)
         code, out, err = cli("data", "list")
         assert (code, err) == (0, "")
-        (row,) = [line for line in out.splitlines() if " toy " in line]
+        (row,) = [line for line in out.splitlines() if "│ toy " in line]
         assert f" {state} " in row
         assert f" {count} " in row
         assert " 1.3 MB " not in row  # of both files
         assert " 2.6 MB " in row
         assert os.path.join("datasets", "toy") in row
-    for name in ("mnist", "fashion-mnist", "cora", "citeseer"):
-        (row,) = [line for line in out.splitlines() if f" {name} " in line]
-        assert " missing " in row
+    for name in CATALOGUE:
+        (row,) = [line for line in out.splitlines() if f"│ {name} " in line]
+        assert (" altered " if name == "toy" else " missing ") in row
+
+
+def test_sets_without_a_download_say_so_in_one_sentence(cli, tmp_path, monkeypatch):
+    gift = make_set(describe("a.bin", CONTENT, url=None), name="gift", origin="it is [a] gift")
+    monkeypatch.setitem(CATALOGUE, "gift", gift)
+    sentence = "gift cannot be downloaded: it is [a] gift"
+    assert cli("data", "list")[1].splitlines().count(sentence) == 1
+    for command in ("fetch", "verify"):
+        code, _, err = cli("data", command, "gift")
+        assert code == 2
+        assert sentence in err
+        assert err.count("\n") == 1
+    (tmp_path / "datasets" / "toy").mkdir(parents=True)
+    (tmp_path / "datasets" / "toy" / "a.bin").write_bytes(CONTENT)
+    assert sentence not in cli("data", "list")[1]
+    code, out, _ = cli("data", "fetch", "gift")
+    assert code == 0
+    assert f"gift is complete in {os.path.join('datasets', 'toy')}" in out
+    assert cli("data", "verify", "gift")[0] == 0
+
+
+def test_an_alternative_version_counts(cli, tmp_path, monkeypatch):
+    loose = (describe("loose.bin", b"loose"),)
+    source = make_set(describe("all.tar", CONTENT), name="both", alternatives=(loose,))
+    monkeypatch.setitem(CATALOGUE, "both", source)
+    (tmp_path / "datasets" / "toy").mkdir(parents=True)
+    (tmp_path / "datasets" / "toy" / "loose.bin").write_bytes(b"loose")
+    (row,) = [line for line in cli("data", "list")[1].splitlines() if "│ both " in line]
+    assert " complete " in row
+    assert " 1/1 " in row
+    assert " 0.0 MB " in row  # of what is there, not of the archive that is not needed
+    code, out, _ = cli("data", "verify", "both")
+    assert code == 0
+    assert "loose.bin" in out
+    assert "all.tar" not in out
+    assert cli("data", "fetch", "both")[0] == 0
+    assert not (tmp_path / "datasets" / "toy" / "all.tar").exists()
 
 
 def test_fetch_downloads_into_the_folder_asked_for_and_then_verify_agrees(cli, toy, tmp_path):
@@ -134,11 +170,9 @@ def test_bad_input_is_one_sentence_and_exit_code_two(cli, arguments, message):
 
 
 def test_a_server_that_is_not_there_is_one_sentence(cli, toy, monkeypatch):
-    (file, *_) = CATALOGUE["toy"].files
     with serving(lambda handler: None) as (url, _):
         pass
-    gone = SourceFile("toy", file.name, url, file.size, file.sha256)
-    monkeypatch.setitem(CATALOGUE, "toy", SourceSet("toy", (gone,), "none", "nobody"))
+    monkeypatch.setitem(CATALOGUE, "toy", make_set(describe("a.bin", CONTENT, url)))
     code, _, err = cli("data", "fetch", "toy")
     assert code == 2
     assert "cannot be reached" in err

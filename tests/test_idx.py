@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
-import os
 import struct
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from toy_sets import need_real, write_set
 
 from nolr.data import idx, load_fashion_mnist, load_mnist
-from nolr.data.catalogue import SourceFile, SourceSet
 from nolr.data.idx import read_idx
 from nolr.data.mnist import read_images
 from nolr.errors import BadInput
@@ -110,14 +108,9 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
 
 def toy_set(folder, arrays):
     """A catalogue entry for files that this writes."""
-    (folder / "toy").mkdir()
-    files = []
-    for name, array in arrays.items():
-        content = gzip.compress(idx_bytes(array))
-        save(folder / "toy" / name, content)
-        sha256 = hashlib.sha256(content).hexdigest()
-        files.append(SourceFile("toy", name, "http://nowhere/" + name, len(content), sha256))
-    return SourceSet("toy", tuple(files), "none", "nobody")
+    return write_set(
+        folder, {name: gzip.compress(idx_bytes(array)) for name, array in arrays.items()}
+    )
 
 
 def toy_arrays():
@@ -165,13 +158,11 @@ def test_missing_sets_say_how_to_get_them(tmp_path):
         load_fashion_mnist(tmp_path)
 
 
-@pytest.mark.skipif(
-    not os.environ.get("NOLR_DATA"), reason="NOLR_DATA does not name a folder with the real data"
-)
 @pytest.mark.parametrize(
-    ("load", "train_counts", "test_counts", "first", "mean", "deviation"),
+    ("name", "load", "train_counts", "test_counts", "first", "mean", "deviation"),
     [
         (
+            "mnist",
             load_mnist,
             [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
             [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009],
@@ -180,6 +171,7 @@ def test_missing_sets_say_how_to_get_them(tmp_path):
             0.3081,
         ),
         (
+            "fashion-mnist",
             load_fashion_mnist,
             [6000] * 10,
             [1000] * 10,
@@ -189,7 +181,8 @@ def test_missing_sets_say_how_to_get_them(tmp_path):
         ),
     ],
 )
-def test_the_real_sets(load, train_counts, test_counts, first, mean, deviation):
+def test_the_real_sets(name, load, train_counts, test_counts, first, mean, deviation):
+    need_real(name)
     train, test = load()
     assert train.inputs.shape == (60_000, 28, 28)
     assert test.inputs.shape == (10_000, 28, 28)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import struct
@@ -10,11 +9,12 @@ import struct
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
+from toy_sets import need_real, write_set
 
-from nolr.data.catalogue import CATALOGUE, SourceFile, SourceSet
-from nolr.data.planetoid import Graph, load_citeseer, load_cora, read_graph
-from nolr.data.python2_pickle import unpickle
-from nolr.data.store import read_checked
+from nolr.data import Graph, load_citeseer, load_cora, load_pubmed
+from nolr.data.catalogue import CATALOGUE
+from nolr.data.planetoid import PICKLES, read_graph
+from nolr.data.store import data_folder, read_checked, sha256_of
 from nolr.errors import BadInput
 
 # The opcodes that the official files use, written out by hand: Python 3 pickles otherwise.
@@ -96,14 +96,7 @@ def toy_files():
 
 def toy_set(folder, contents):
     """A catalogue entry for files that this writes."""
-    (folder / "toy").mkdir()
-    files = []
-    for part, content in contents.items():
-        name = f"ind.toy.{part}"
-        (folder / "toy" / name).write_bytes(content)
-        sha256 = hashlib.sha256(content).hexdigest()
-        files.append(SourceFile("toy", name, "http://nowhere/" + name, len(content), sha256))
-    return SourceSet("toy", tuple(files), "none", "nobody")
+    return write_set(folder, {f"ind.toy.{part}": content for part, content in contents.items()})
 
 
 def test_every_node_gets_its_own_row(tmp_path):
@@ -172,7 +165,7 @@ class Marker:
 def test_a_pickle_that_calls_something_is_refused_before_it_can(tmp_path):
     hostile = pickle.dumps(Marker(tmp_path / "trace"), protocol=2)
     with pytest.raises(BadInput, match=r"mkdir is not allowed") as caught:
-        unpickle(hostile, "ind.toy.x")
+        PICKLES.load(hostile, "ind.toy.x")
     assert "ind.toy.x" in str(caught.value)
     assert not (tmp_path / "trace").exists()
     pickle.loads(hostile)  # the negative control: Python's own reader does call it
@@ -196,7 +189,7 @@ def test_a_pickle_that_calls_something_is_refused_before_it_can(tmp_path):
 )
 def test_other_pickles_are_refused_as_well(content):
     with pytest.raises(BadInput, match="it is not a pickle of Planetoid"):
-        unpickle(content, "f")
+        PICKLES.load(content, "f")
 
 
 def test_an_altered_file_is_not_unpickled(tmp_path):
@@ -214,6 +207,8 @@ def test_missing_sets_say_how_to_get_them(tmp_path):
         load_cora(tmp_path)
     with pytest.raises(BadInput, match="nolr data fetch citeseer"):
         load_citeseer(tmp_path)
+    with pytest.raises(BadInput, match="nolr data fetch pubmed"):
+        load_pubmed(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -241,20 +236,16 @@ def test_a_graph_is_checked_when_it_is_made(change, words):
         Graph(**(good | change))
 
 
-real = pytest.mark.skipif(
-    not os.environ.get("NOLR_DATA"), reason="NOLR_DATA does not name a folder with the real data"
-)
-
-
-@real
 @pytest.mark.parametrize(
-    ("load", "nodes", "words", "edges", "counts", "unlabelled", "train"),
+    ("name", "load", "nodes", "words", "edges", "counts", "unlabelled", "train"),
     [
-        (load_cora, 2708, 1433, 5278, [351, 217, 418, 818, 426, 298, 180], 0, 140),
-        (load_citeseer, 3327, 3703, 4552, [249, 590, 668, 701, 596, 508], 15, 120),
+        ("cora", load_cora, 2708, 1433, 5278, [351, 217, 418, 818, 426, 298, 180], 0, 140),
+        ("citeseer", load_citeseer, 3327, 3703, 4552, [249, 590, 668, 701, 596, 508], 15, 120),
+        ("pubmed", load_pubmed, 19717, 500, 44324, [4103, 7739, 7875], 0, 60),
     ],
 )
-def test_the_real_graphs(load, nodes, words, edges, counts, unlabelled, train):
+def test_the_real_graphs(name, load, nodes, words, edges, counts, unlabelled, train):
+    need_real(name)
     graph = load()
     assert graph.features.shape == (nodes, words)
     assert graph.features.dtype == graph.edges.dtype == np.float32
@@ -276,12 +267,15 @@ def test_the_real_graphs(load, nodes, words, edges, counts, unlabelled, train):
     assert per_class.tolist() == [20] * len(counts)
 
 
-@real
-@pytest.mark.parametrize("name", ["cora", "citeseer"])
-def test_the_real_files_agree_with_each_other(name):
+@pytest.mark.parametrize(
+    ("name", "pairs"), [("cora", 10858), ("citeseer", 9464), ("pubmed", 88676)]
+)
+def test_the_real_files_agree_with_each_other(name, pairs):
+    need_real(name)
+
     def part(end):
-        file = CATALOGUE[name].file(f"ind.{name}.{end}")
-        return unpickle(read_checked(file), file.name)
+        file = f"ind.{name}.{end}"
+        return PICKLES.load(read_checked(CATALOGUE[name], file), file)
 
     def dense(stored):
         return csr_array(
@@ -291,5 +285,21 @@ def test_the_real_files_agree_with_each_other(name):
     training = part("y")
     np.testing.assert_array_equal(part("ally")[: len(training)], training)
     np.testing.assert_array_equal(dense(part("allx"))[: len(training)], dense(part("x")))
-    entries = sum(map(len, part("graph").values()))
-    assert entries == {"cora": 10858, "citeseer": 9464}[name]
+    assert sum(map(len, part("graph").values())) == pairs
+
+
+def test_the_seven_real_files_of_an_incomplete_pubmed():
+    folder = data_folder() / "pubmed-incomplete"
+    if not folder.is_dir():
+        pytest.skip(f"there is no {folder}")
+    files = [file for file in CATALOGUE["pubmed"].files if (folder / file.name).exists()]
+    assert len(files) == 7
+    for file in files:
+        assert sha256_of(folder / file.name) == file.sha256
+        assert (folder / file.name).stat().st_size == file.size
+    lists = PICKLES.load((folder / "ind.pubmed.graph").read_bytes(), "ind.pubmed.graph")
+    edges = {frozenset((node, other)) for node, others in lists.items() for other in others}
+    assert len([edge for edge in edges if len(edge) == 2]) == 44324
+    classes = PICKLES.load((folder / "ind.pubmed.ally").read_bytes(), "ind.pubmed.ally")
+    tested = PICKLES.load((folder / "ind.pubmed.ty").read_bytes(), "ind.pubmed.ty")
+    assert (classes.sum(axis=0) + tested.sum(axis=0)).tolist() == [4103, 7739, 7875]

@@ -11,22 +11,20 @@ from pathlib import Path
 
 import pytest
 from local_server import send, serving
+from toy_sets import NOWHERE, describe, make_set, need_real
 
 from nolr.data import store
-from nolr.data.catalogue import CATALOGUE, SourceFile, SourceSet, find_set
+from nolr.data.catalogue import CATALOGUE, find_set
 from nolr.data.download import fetch
-from nolr.data.store import data_folder, inspect, locate, read_checked
+from nolr.data.store import available, data_folder, inspect, locate, read_checked, survey
 from nolr.errors import BadInput
 
 CONTENT = bytes(range(256)) * 5000  # more than one chunk
 
 
-def make_file(content, url="http://127.0.0.1:9/toy.bin"):
-    return SourceFile("toy", "toy.bin", url, len(content), hashlib.sha256(content).hexdigest())
-
-
-def make_set(*files):
-    return SourceSet("toy", files, "none", "nobody")
+def toy(content=CONTENT, url=NOWHERE, **more):
+    """A catalogue entry of one file."""
+    return make_set(describe("toy.bin", content, url), **more)
 
 
 def place(folder, content):
@@ -36,25 +34,44 @@ def place(folder, content):
 
 
 def test_the_catalogue_is_well_formed():
-    assert list(CATALOGUE) == ["mnist", "fashion-mnist", "cora", "citeseer"]
-    for source in CATALOGUE.values():
-        assert len({file.name for file in source.files}) == len(source.files) in (4, 8)
+    assert list(CATALOGUE) == [
+        "mnist",
+        "fashion-mnist",
+        "cora",
+        "citeseer",
+        "pubmed",
+    ]
+    for name, source in CATALOGUE.items():
+        assert source.name == name
         assert source.size == sum(file.size for file in source.files)
-        for file in source.files:
-            assert file.folder == source.name
-            assert file.url.endswith("/" + file.name)
-            assert file.url.startswith("http")
+        assert "\n" not in source.licence + source.citation + source.origin
+        # Either all of it can be downloaded, or the set says what to do instead.
+        assert all(file.url for file in source.files) == (not source.origin)
+        files = [file for version in source.versions for file in version]
+        assert len({file.name for file in files}) == len(files)
+        for file in files:
+            assert file.url is None or file.url.endswith("/" + file.name)
+            assert file.url is None or file.url.startswith("http")
             assert len(bytes.fromhex(file.sha256)) == 32
-            assert "\n" not in source.licence + source.citation
+            assert file.size > 0
             assert source.file(file.name) is file
-    hashes = [file.sha256 for source in CATALOGUE.values() for file in source.files]
-    assert len(set(hashes)) == len(hashes) == 24
+
+
+def test_no_two_files_in_the_catalogue_have_one_checksum():
+    """A line copied and not changed would show here."""
+    files = {
+        (source.folder, file)
+        for source in CATALOGUE.values()
+        for version in source.versions
+        for file in version
+    }
+    assert len({file.sha256 for _, file in files}) == len(files) == 4 + 4 + 3 * 8
 
 
 def test_unknown_names_are_answered_with_the_nearest():
     with pytest.raises(BadInput, match="did you mean 'cora'"):
         find_set("core")
-    with pytest.raises(BadInput, match=r"no file .*; did you mean 'ind.cora.x'"):
+    with pytest.raises(BadInput, match=r"cora has no file .*; did you mean 'ind.cora.x'"):
         find_set("cora").file("ind.cora.xx")
 
 
@@ -70,10 +87,10 @@ def test_the_folder_is_the_one_given_else_of_the_environment_else_datasets(monke
 
 def test_a_good_file_is_found(tmp_path):
     path = place(tmp_path, CONTENT)
-    file = make_file(CONTENT)
-    assert locate(file, tmp_path) == path
-    assert read_checked(file, tmp_path) == CONTENT
-    assert inspect(file, tmp_path).state == "complete"
+    source = toy()
+    assert locate(source, "toy.bin", tmp_path) == path
+    assert read_checked(source, "toy.bin", tmp_path) == CONTENT
+    assert inspect(source, source.files[0], tmp_path).state == "complete"
 
 
 @pytest.mark.parametrize(
@@ -97,39 +114,109 @@ def test_a_good_file_is_found(tmp_path):
 def test_a_bad_file_is_named_with_the_fix(tmp_path, content, state, words, read):
     if content is not None:
         place(tmp_path, content)
-    file = make_file(CONTENT)
-    assert inspect(file, tmp_path).state == state
+    source = toy()
+    assert inspect(source, source.files[0], tmp_path).state == state
     with pytest.raises(BadInput) as caught:
-        read(file, tmp_path)
+        read(source, "toy.bin", tmp_path)
     for word in [*words, "toy.bin", "nolr data fetch toy", "--data-dir", "NOLR_DATA"]:
         assert word in str(caught.value)
 
 
+def two_versions(**more):
+    """A set that one archive holds, or two loose files."""
+    loose = (describe("a.bin", b"a"), describe("b.bin", b"bb"))
+    return make_set(describe("all.tar", CONTENT), alternatives=(loose,), **more)
+
+
+def put(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def test_any_complete_version_will_do(tmp_path):
+    source = two_versions()
+    with pytest.raises(BadInput, match=r"all\.tar.*not there.*nolr data fetch toy"):
+        available(source, tmp_path)
+    put(tmp_path / "toy" / "b.bin", b"bb")
+    with pytest.raises(
+        BadInput, match=r"a\.bin.*not there"
+    ):  # of the version half of which is there
+        available(source, tmp_path)
+    assert [finding.state for finding in survey(source, tmp_path)] == ["missing", "complete"]
+    put(tmp_path / "toy" / "a.bin", b"a")
+    assert [file.name for file in available(source, tmp_path)] == ["a.bin", "b.bin"]
+    put(tmp_path / "toy" / "all.tar", CONTENT[:-1])
+    assert [file.name for file in available(source, tmp_path)] == ["a.bin", "b.bin"]
+    put(tmp_path / "toy" / "all.tar", CONTENT)
+    assert [file.name for file in available(source, tmp_path)] == ["all.tar"]
+    put(tmp_path / "toy" / "all.tar", CONTENT[:-1])
+    put(tmp_path / "toy" / "b.bin", b"b!")
+    with pytest.raises(BadInput, match=r"b\.bin.*altered"):
+        available(source, tmp_path)
+
+
+def test_nothing_is_downloaded_where_an_alternative_is_complete(tmp_path):
+    source = two_versions()
+    put(tmp_path / "toy" / "a.bin", b"a")
+    put(tmp_path / "toy" / "b.bin", b"bb")
+    seen = []
+    paths = fetch(source, tmp_path, lambda file, count: seen.append((file.name, count)))
+    assert [path.name for path in paths] == ["a.bin", "b.bin"]
+    assert seen == [("a.bin", 1), ("b.bin", 2)]
+
+
+def test_files_may_lie_where_other_programs_unpack_them(tmp_path):
+    source = two_versions(elsewhere=("toy/unpacked", "unpacked", ""))
+    put(tmp_path / "toy" / "unpacked" / "a.bin", b"a")
+    put(tmp_path / "b.bin", b"bb")
+    assert locate(source, "a.bin", tmp_path) == tmp_path / "toy" / "unpacked" / "a.bin"
+    assert read_checked(source, "b.bin", tmp_path) == b"bb"
+    put(tmp_path / "toy" / "a.bin", b"!")  # its own folder comes first, even where it is wrong
+    with pytest.raises(BadInput, match="altered"):
+        locate(source, "a.bin", tmp_path)
+
+
+def test_a_set_without_addresses_says_what_to_do_instead(tmp_path):
+    source = make_set(
+        describe("a.bin", b"a"), describe("b.bin", b"bb", url=None), origin="it is a gift"
+    )
+    words = r"toy cannot be downloaded: it is a gift"
+    with pytest.raises(BadInput, match=rf"a\.bin.*{words}, or name the data folder"):
+        locate(source, "a.bin", tmp_path)
+    with pytest.raises(BadInput, match=rf"{words} \(.*b\.bin.*not there"):
+        fetch(source, tmp_path)
+    assert not (tmp_path / "toy").exists()  # nothing was tried that could not be of use
+    put(tmp_path / "toy" / "b.bin", b"bb")
+    with serving(lambda handler: send(handler, b"a")) as (url, _):
+        source = make_set(describe("a.bin", b"a", url), source.files[1], origin="it is a gift")
+        assert [path.read_bytes() for path in fetch(source, tmp_path)] == [b"a", b"bb"]
+
+
 def test_a_file_is_hashed_once_until_it_changes(tmp_path, monkeypatch):
     path = place(tmp_path, CONTENT)
-    file = make_file(CONTENT)
+    source = toy()
     hashed = []
-    monkeypatch.setattr(store, "sha256_of", lambda p: hashed.append(p) or file.sha256)
+    monkeypatch.setattr(store, "sha256_of", lambda p: hashed.append(p) or source.files[0].sha256)
     for _ in range(3):
-        locate(file, tmp_path)
+        locate(source, "toy.bin", tmp_path)
     assert hashed == [path]
     later = path.stat().st_mtime_ns + 1_000_000
     os.utime(path, ns=(later, later))
-    locate(file, tmp_path)
+    locate(source, "toy.bin", tmp_path)
     assert hashed == [path, path]
 
 
 def test_a_file_altered_after_it_was_checked_is_noticed(tmp_path):
     path = place(tmp_path, CONTENT)
-    file = make_file(CONTENT)
-    locate(file, tmp_path)
+    source = toy()
+    locate(source, "toy.bin", tmp_path)
     before = path.stat()
     time.sleep(0.02)  # more than the grain of the file system's clock
     path.write_bytes(b"!" + CONTENT[1:])
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     if os.name == "posix":  # where the time of a change cannot be set back
         with pytest.raises(BadInput, match="altered"):
-            locate(file, tmp_path)
+            locate(source, "toy.bin", tmp_path)
 
 
 @pytest.mark.skipif(
@@ -138,15 +225,15 @@ def test_a_file_altered_after_it_was_checked_is_noticed(tmp_path):
 def test_an_unreadable_file_is_named(tmp_path):
     place(tmp_path, CONTENT).chmod(0)
     with pytest.raises(BadInput, match=r"cannot read .*toy\.bin.*Permission"):
-        locate(make_file(CONTENT), tmp_path)
+        locate(toy(), "toy.bin", tmp_path)
 
 
 def test_fetch_downloads_reports_and_then_asks_no_more(tmp_path):
     seen = []
     with serving(lambda handler: send(handler, CONTENT)) as (url, asked):
-        file = make_file(CONTENT, url)
+        source = toy(url=url)
         for _ in range(2):
-            (path,) = fetch(make_set(file), tmp_path, lambda f, n: seen.append(n))
+            (path,) = fetch(source, tmp_path, lambda f, n: seen.append(n))
     assert path.read_bytes() == CONTENT
     assert os.listdir(path.parent) == ["toy.bin"]
     assert asked == [None]
@@ -157,7 +244,7 @@ def test_fetch_downloads_reports_and_then_asks_no_more(tmp_path):
 def test_fetch_replaces_an_altered_file(tmp_path):
     path = place(tmp_path, b"x" * len(CONTENT))
     with serving(lambda handler: send(handler, CONTENT)) as (url, _):
-        fetch(make_set(make_file(CONTENT, url)), tmp_path)
+        fetch(toy(url=url), tmp_path)
     assert path.read_bytes() == CONTENT
 
 
@@ -171,11 +258,11 @@ def break_off(handler):
 
 def test_fetch_goes_on_where_it_broke_off(tmp_path):
     with serving(break_off) as (url, asked):
-        file = make_file(CONTENT, url)
+        source = toy(url=url)
         with pytest.raises(BadInput, match=r"broke off after 700000 of 1280000 bytes.*again"):
-            fetch(make_set(file), tmp_path)
+            fetch(source, tmp_path)
         assert not (tmp_path / "toy" / "toy.bin").exists()
-        (path,) = fetch(make_set(file), tmp_path)
+        (path,) = fetch(source, tmp_path)
     assert asked == [None, "bytes=700000-"]
     assert path.read_bytes() == CONTENT
     assert os.listdir(path.parent) == ["toy.bin"]
@@ -195,7 +282,7 @@ def test_fetch_goes_on_through_a_redirection_as_well(tmp_path):
         handler.end_headers()
 
     with serving(redirect) as (url, asked):
-        (path,) = fetch(make_set(make_file(CONTENT, url)), tmp_path)
+        (path,) = fetch(toy(url=url), tmp_path)
     assert asked == ["bytes=5-", "bytes=5-"]
     assert path.read_bytes() == CONTENT
 
@@ -208,7 +295,7 @@ def test_fetch_ends_well_whatever_was_left_and_whatever_the_server_can(
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / ".toy.bin.part").write_bytes(part)
     with serving(lambda handler: send(handler, CONTENT, honour_range=honour_range)) as (url, _):
-        (path,) = fetch(make_set(make_file(CONTENT, url)), tmp_path)
+        (path,) = fetch(toy(url=url), tmp_path)
     assert path.read_bytes() == CONTENT
     assert os.listdir(path.parent) == ["toy.bin"]
 
@@ -225,12 +312,12 @@ def test_fetch_ends_well_whatever_was_left_and_whatever_the_server_can(
 def test_a_corrupt_answer_never_reaches_its_place(tmp_path, sent, words):
     path = place(tmp_path, b"old")
     with serving(lambda handler: send(handler, sent)) as (url, _):
-        file = make_file(CONTENT, url)
+        source = toy(url=url)
         with pytest.raises(BadInput, match=words):
-            fetch(make_set(file), tmp_path)
+            fetch(source, tmp_path)
     assert path.read_bytes() == b"old"
     with serving(lambda handler: send(handler, CONTENT)) as (url, _):
-        fetch(make_set(make_file(CONTENT, url)), tmp_path)
+        fetch(toy(url=url), tmp_path)
     assert path.read_bytes() == CONTENT
 
 
@@ -244,7 +331,7 @@ def test_an_answer_of_unknown_length_is_cut_off_when_it_is_too_long(tmp_path):
         serving(pour) as (url, _),
         pytest.raises(BadInput, match="expected 1280000 bytes, got more"),
     ):
-        fetch(make_set(make_file(CONTENT, url)), tmp_path)
+        fetch(toy(url=url), tmp_path)
     if os.name == "posix":
         assert os.listdir(tmp_path / "toy") == []
 
@@ -254,21 +341,21 @@ def test_a_refusal_is_one_sentence(tmp_path):
         serving(lambda handler: handler.send_error(404)) as (url, _),
         pytest.raises(BadInput, match=r"toy\.bin cannot be downloaded: the server answered 404"),
     ):
-        fetch(make_set(make_file(CONTENT, url)), tmp_path)
+        fetch(toy(url=url), tmp_path)
 
 
 def test_no_network_is_one_sentence(tmp_path):
     with serving(lambda handler: None) as (url, _):
         pass  # nobody answers there any more
     with pytest.raises(BadInput, match=r"cannot be reached \(.*refused.*by hand") as caught:
-        fetch(make_set(make_file(CONTENT, url)), tmp_path)
+        fetch(toy(url=url), tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "toy").write_text("a file, where a folder should be")
     with pytest.raises(BadInput, match=r"cannot write .*toy\.bin.*--data-dir"):
-        fetch(make_set(make_file(CONTENT)), tmp_path)
+        fetch(toy(), tmp_path)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="locks files as POSIX does")
@@ -279,7 +366,7 @@ def test_two_processes_do_not_write_into_one_file(tmp_path):
     with (tmp_path / "toy" / ".toy.bin.part").open("ab") as part:
         fcntl.flock(part, fcntl.LOCK_EX)
         with pytest.raises(BadInput, match=r"another process is downloading toy\.bin"):
-            fetch(make_set(make_file(CONTENT)), tmp_path)
+            fetch(toy(), tmp_path)
 
 
 def test_reading_data_loads_no_network_library():
@@ -293,8 +380,7 @@ def test_reading_data_loads_no_network_library():
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_the_real_files_are_the_official_ones(name):
-    if not os.environ.get("NOLR_DATA"):
-        pytest.skip("NOLR_DATA does not name a folder with the real data")
-    for file in CATALOGUE[name].files:
-        assert locate(file).stat().st_size == file.size
+def test_the_real_files_are_the_ones_in_the_catalogue(name):
+    need_real(name)
+    for file in available(CATALOGUE[name]):
+        assert locate(CATALOGUE[name], file.name).stat().st_size == file.size

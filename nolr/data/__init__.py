@@ -1,12 +1,13 @@
 """Data sets: samples and targets on the host, checked once, split by a seed; citation graphs.
 
-The catalogue knows the official files, the store finds and checks them, `download` gets them.
+The catalogue knows the files, the store finds and checks them, `download` gets them.
 """
 
 from nolr.data.dataset import Dataset, Split, split_off, split_stratified
 from nolr.data.digits import load_digits
+from nolr.data.graph import Graph
 from nolr.data.mnist import load_fashion_mnist, load_mnist
-from nolr.data.planetoid import Graph, load_citeseer, load_cora
+from nolr.data.planetoid import load_citeseer, load_cora, load_pubmed
 
 __all__ = [
     "Dataset",
@@ -17,6 +18,7 @@ __all__ = [
     "load_digits",
     "load_fashion_mnist",
     "load_mnist",
+    "load_pubmed",
     "split_off",
     "split_stratified",
 ]

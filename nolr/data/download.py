@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import BinaryIO
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from nolr.data.catalogue import SourceFile, SourceSet
-from nolr.data.store import inspect, place_of, sha256_of
+from nolr.data.source import SourceFile, SourceSet
+from nolr.data.store import home_of, inspect, sha256_of, survey
 from nolr.errors import BadInput
 
 __all__ = ["fetch"]
@@ -27,6 +29,17 @@ CHUNK = 1 << 18  # bytes read at a time
 Progress = Callable[[SourceFile, int], None]  # (file, bytes that are here)
 
 
+@dataclass(frozen=True)
+class _Order:
+    """A file to download: for which set, from where, to where, and who is told of its bytes."""
+
+    source: SourceSet
+    file: SourceFile
+    url: str
+    path: Path
+    report: Callable[[int], None]
+
+
 def fetch(
     source: SourceSet,
     folder: str | os.PathLike[str] | None = None,
@@ -34,32 +47,45 @@ def fetch(
 ) -> tuple[Path, ...]:
     """Download the files of a set that are missing or altered, and return all of their paths.
 
+    Where an alternative version of the set is complete, nothing is downloaded.
+
     Args:
         on_bytes: called with the file and the number of its bytes that are here, as they come.
 
     Raises:
-        BadInput: no network, the server refuses or sends something else, or the folder cannot be
-            written. What had arrived stays, and the next call goes on from there.
+        BadInput: the set has no address, no network, the server refuses or sends something else, or
+            the folder cannot be written. What had arrived stays, and the next call goes on from
+            there.
     """
     report = on_bytes or (lambda file, count: None)
-    paths = []
-    for file in source.files:
-        if inspect(file, folder).state == "complete":
+    findings = survey(source, folder)
+    if any(finding.state != "complete" for finding in findings):
+        findings = tuple(inspect(source, file, folder) for file in source.files)
+    orders, paths = [], []
+    for finding in findings:
+        file, path = finding.file, finding.path
+        if finding.state == "complete":
             report(file, file.size)
+        elif file.url is None:
+            raise BadInput(f"{source.remedy} ({str(path)!r}: {finding.problem})")
         else:
-            _fetch_file(file, place_of(file, folder), report)
-        paths.append(place_of(file, folder))
+            path = home_of(source, file, folder)
+            orders.append(_Order(source, file, file.url, path, partial(report, file)))
+        paths.append(path)
+    for order in orders:
+        _carry_out(order)
     return tuple(paths)
 
 
-def _fetch_file(file: SourceFile, path: Path, report: Progress) -> None:
+def _carry_out(order: _Order) -> None:
+    path = order.path
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("ab") as stream:
-            _lock(stream, part, file)
+            _lock(stream, part, order)
             try:
-                _complete(file, part, stream, report)
+                _complete(order, part, stream)
             except BaseException:
                 stream.flush()
                 if os.name == "posix" and part.stat().st_size == 0:
@@ -75,29 +101,30 @@ def _fetch_file(file: SourceFile, path: Path, report: Progress) -> None:
         ) from None
 
 
-def _complete(file: SourceFile, part: Path, stream: BinaryIO, report: Progress) -> None:
+def _complete(order: _Order, part: Path, stream: BinaryIO) -> None:
     """Receive what the part lacks, until it is the official file.
 
     Raises:
         BadInput: it does not become that; a part that cannot is emptied.
     """
+    file = order.file
     resumed = 0 < stream.tell() <= file.size
     if not resumed:
         stream.truncate(0)
-    _receive(file, stream, report)
+    _receive(order, stream)
     digest = sha256_of(part)
     if digest != file.sha256 and resumed:
         # The first half may have been of another day, or another server: once from zero.
         stream.truncate(0)
-        _receive(file, stream, report)
+        _receive(order, stream)
         digest = sha256_of(part)
     if digest != file.sha256:
         stream.truncate(0)
-        raise _something_else(file, f"sha256 {file.sha256}", digest)
+        raise _something_else(order, f"sha256 {file.sha256}", digest)
     os.fsync(stream.fileno())
 
 
-def _lock(stream: BinaryIO, part: Path, file: SourceFile) -> None:
+def _lock(stream: BinaryIO, part: Path, order: _Order) -> None:
     """Keep a second process from writing into the same part, or into the file it has become."""
     if sys.platform == "win32":
         return
@@ -110,65 +137,67 @@ def _lock(stream: BinaryIO, part: Path, file: SourceFile) -> None:
         ours = False
     if not ours:
         raise BadInput(
-            f"another process is downloading {file.name} of {file.folder}: wait for it, and then "
-            "ask again"
+            f"another process is downloading {order.file.name} of {order.source.name}: wait for "
+            "it, and then ask again"
         )
 
 
-def _receive(file: SourceFile, stream: BinaryIO, report: Progress) -> None:
+def _receive(order: _Order, stream: BinaryIO) -> None:
     """Append to the part until it has the length in the catalogue.
 
     Raises:
         BadInput: it stays shorter, or would become longer.
     """
+    size = order.file.size
     have = os.fstat(stream.fileno()).st_size
-    report(file, have)
-    if have == file.size:
+    order.report(have)
+    if have == size:
         return
-    with _open(file, have) as response:
+    with _open(order, have) as response:
         if have and not _continues(response, have):
             have = 0  # the server sends the file from its beginning, whatever was asked
             stream.truncate(0)
         promised = response.length  # bytes still to come, where the server says it
-        if promised is not None and have + promised != file.size:  # the log-in page of a hotel, say
+        if promised is not None and have + promised != size:  # the log-in page of a hotel, say
             stream.truncate(0)
-            raise _something_else(file, f"{file.size} bytes", f"{have + promised}")
+            raise _something_else(order, f"{size} bytes", f"{have + promised}")
         while True:
             try:
                 chunk = response.read(CHUNK)
             except (OSError, HTTPException) as error:
-                raise _broken_off(file, have, str(error)) from None
+                raise _broken_off(order, have, str(error)) from None
             if not chunk:
                 break
-            if have + len(chunk) > file.size:
+            if have + len(chunk) > size:
                 stream.truncate(0)
-                raise _something_else(file, f"{file.size} bytes", "more")
+                raise _something_else(order, f"{size} bytes", "more")
             stream.write(chunk)
             have += len(chunk)
-            report(file, have)
+            order.report(have)
     stream.flush()
-    if have < file.size:
-        raise _broken_off(file, have, "the connection was closed")
+    if have < size:
+        raise _broken_off(order, have, "the connection was closed")
 
 
-def _open(file: SourceFile, start: int) -> HTTPResponse:
+def _open(order: _Order, start: int) -> HTTPResponse:
     """Ask for the file from byte `start` on."""
     headers = {"User-Agent": "nolr", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
     try:
-        response: HTTPResponse = urlopen(Request(file.url, headers=headers), timeout=TIMEOUT)
+        response: HTTPResponse = urlopen(Request(order.url, headers=headers), timeout=TIMEOUT)
     except HTTPError as error:
         error.close()
         raise BadInput(
-            f"{file.url} cannot be downloaded: the server answered {error.code} {error.reason}; "
-            f"try again later, or put {file.name} into the data folder's {file.folder}/ by hand"
+            f"{order.url} cannot be downloaded: the server answered {error.code} {error.reason}; "
+            f"try again later, or put {order.file.name} into the data folder's "
+            f"{order.source.folder}/ by hand"
         ) from None
     except (URLError, OSError, HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else error
         raise BadInput(
-            f"{file.url} cannot be reached ({reason}): connect this machine to the network, or put "
-            f"{file.name} into the data folder's {file.folder}/ by hand"
+            f"{order.url} cannot be reached ({reason}): connect this machine to the network, or "
+            f"put {order.file.name} into the data folder's {order.source.folder}/ by hand"
         ) from None
     return response
 
@@ -179,15 +208,15 @@ def _continues(response: HTTPResponse, start: int) -> bool:
     return response.status == 206 and content_range.startswith(f"bytes {start}-")
 
 
-def _something_else(file: SourceFile, expected: str, got: str) -> BadInput:
+def _something_else(order: _Order, expected: str, got: str) -> BadInput:
     return BadInput(
-        f"{file.url} sent something else than the official file: expected {expected}, got {got}; "
+        f"{order.url} sent something else than the official file: expected {expected}, got {got}; "
         "nothing was put in place, try again later or over another network"
     )
 
 
-def _broken_off(file: SourceFile, have: int, reason: str) -> BadInput:
+def _broken_off(order: _Order, have: int, reason: str) -> BadInput:
     return BadInput(
-        f"the download of {file.url} broke off after {have} of {file.size} bytes ({reason}): run "
-        f"'nolr data fetch {file.folder}' again, it goes on from there"
+        f"the download of {order.url} broke off after {have} of {order.file.size} bytes "
+        f"({reason}): run 'nolr data fetch {order.source.name}' again, it goes on from there"
     )

@@ -6,9 +6,10 @@ import os
 
 import numpy as np
 
-from nolr.data.catalogue import CATALOGUE, SourceSet
+from nolr.data.catalogue import CATALOGUE
 from nolr.data.dataset import Dataset
 from nolr.data.idx import read_idx
+from nolr.data.source import SourceSet
 from nolr.data.store import locate
 from nolr.errors import BadInput
 
@@ -79,7 +80,7 @@ def read_images(
 def _read(
     source: SourceSet, name: str, rank: int, folder: str | os.PathLike[str] | None
 ) -> np.ndarray:
-    path = locate(source.file(name), folder)
+    path = locate(source, name, folder)
     array = read_idx(path)
     if array.ndim != rank or array.dtype != np.uint8:
         raise BadInput(

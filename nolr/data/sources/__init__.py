@@ -1,0 +1,1 @@
+"""The files of the data sets and their checksums, one family a file."""
