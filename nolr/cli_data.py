@@ -27,7 +27,11 @@ data_dir_option = click.option(
 
 @click.group()
 def data() -> None:
-    """List, download and check the data sets."""
+    """List, download and check the data sets.
+
+    What a reader has decoded is kept in the folder NOLR_CACHE, else in the user's cache folder, and
+    is read from there the next time; it may be deleted at any time.
+    """
 
 
 @data.command("list")

@@ -1,6 +1,9 @@
-"""What every test file shares: the backends, and how Hypothesis behaves."""
+"""What every test file shares: the backends, the cache, and how Hypothesis behaves."""
 
 from __future__ import annotations
+
+import os
+import tempfile
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,6 +20,13 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # backends hold no state
 )
 settings.load_profile("nolr")
+
+
+def pytest_configure(config):
+    """Give this session a cache of its own: no test reads or writes the user's."""
+    scratch = tempfile.TemporaryDirectory(prefix="nolr-cache-")
+    os.environ["NOLR_CACHE"] = scratch.name
+    config.add_cleanup(scratch.cleanup)
 
 
 def open_backend(name):

@@ -182,6 +182,6 @@ def test_a_server_that_is_not_there_is_one_sentence(cli, toy, monkeypatch):
 def test_help_names_the_commands(cli):
     code, out, _ = cli("data", "--help")
     assert code == 0
-    for word in ("list", "fetch", "verify"):
+    for word in ("list", "fetch", "verify", "NOLR_CACHE"):
         assert word in out
     assert "data" in cli("--help")[1]

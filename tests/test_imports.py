@@ -180,11 +180,23 @@ def test_the_rules_let_pass_what_they_should():
     assert not violations("estimation", "from nolr.estimation.stage import StageStep")
 
 
-HEAVY = ("cupy", "torch", "matplotlib", "sklearn", "scipy", "h5py", "rich", "click")
+HEAVY = (
+    "cupy",
+    "torch",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "h5py",
+    "rich",
+    "click",
+    "PIL",
+    "platformdirs",
+)
 
 
-def test_import_nolr_is_light():
-    code = f"import nolr, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
+@pytest.mark.parametrize("module", ["nolr", "nolr.data"])
+def test_import_is_light(module):
+    code = f"import {module}, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent
     )

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 
+from nolr.data.cache import Arrays, cached
 from nolr.data.catalogue import CATALOGUE
 from nolr.data.dataset import Dataset
 from nolr.data.idx import read_idx
@@ -14,6 +15,8 @@ from nolr.data.store import locate
 from nolr.errors import BadInput
 
 __all__ = ["load_fashion_mnist", "load_mnist", "read_images"]
+
+READER = 1  # another number wherever the same files would give other arrays
 
 
 def load_mnist(folder: str | os.PathLike[str] | None = None) -> tuple[Dataset, Dataset]:
@@ -59,7 +62,7 @@ def load_fashion_mnist(folder: str | os.PathLike[str] | None = None) -> tuple[Da
 def read_images(
     source: SourceSet, folder: str | os.PathLike[str] | None = None
 ) -> tuple[Dataset, Dataset]:
-    """Train and test set of any catalogue entry with the four files of MNIST.
+    """Train and test set of any catalogue entry with the four files of MNIST, through the cache.
 
     Images stay uint8: as float32 they would fill four times the memory, and whoever scales them
     needs the original units.
@@ -67,14 +70,20 @@ def read_images(
     Raises:
         BadInput: a file is missing or altered, or does not hold images, or labels for them.
     """
-    train, test = (
-        Dataset(
-            _read(source, f"{part}-images-idx3-ubyte.gz", rank=3, folder=folder),
-            _read(source, f"{part}-labels-idx1-ubyte.gz", rank=1, folder=folder).astype(np.int64),
-        )
-        for part in ("train", "t10k")
+    parts = cached(source, source.files, folder, READER, lambda: _decode(source, folder))
+    return (
+        Dataset(parts["train images"], parts["train labels"]),
+        Dataset(parts["t10k images"], parts["t10k labels"]),
     )
-    return train, test
+
+
+def _decode(source: SourceSet, folder: str | os.PathLike[str] | None) -> Arrays:
+    arrays = {}
+    for part in ("train", "t10k"):
+        arrays[f"{part} images"] = _read(source, f"{part}-images-idx3-ubyte.gz", 3, folder)
+        labels = _read(source, f"{part}-labels-idx1-ubyte.gz", 1, folder)
+        arrays[f"{part} labels"] = labels.astype(np.int64)
+    return arrays
 
 
 def _read(
