@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
-import struct
 
 import numpy as np
 import pytest
+from python2_opcodes import array, dtype, integer, sequence, stored, string
 from scipy.sparse import csr_array
 from toy_sets import need_real, write_set
 
@@ -16,39 +16,6 @@ from nolr.data.catalogue import CATALOGUE
 from nolr.data.planetoid import PICKLES, read_graph
 from nolr.data.store import data_folder, read_checked, sha256_of
 from nolr.errors import BadInput
-
-# The opcodes that the official files use, written out by hand: Python 3 pickles otherwise.
-
-
-def integer(value):
-    return b"J" + struct.pack("<i", value)
-
-
-def string(content):
-    return b"T" + struct.pack("<i", len(content)) + content
-
-
-def sequence(*items):
-    return b"(" + b"".join(items) + b"t"
-
-
-def dtype(kind):
-    made = b"cnumpy\ndtype\n" + sequence(string(kind), integer(0), integer(1)) + b"R"
-    state = [integer(3), string(b"<"), b"NNN", integer(-1), integer(-1), integer(0)]
-    return made + sequence(*state) + b"b"
-
-
-def array(values):
-    empty = [b"cnumpy\nndarray\n", sequence(integer(0)), string(b"b")]
-    state = [
-        integer(1),
-        sequence(*map(integer, values.shape)),
-        dtype(values.dtype.str[1:].encode()),
-        b"\x89",
-        string(values.tobytes()),
-    ]
-    made = b"cnumpy.core.multiarray\n_reconstruct\n" + sequence(*empty) + b"R"
-    return made + sequence(*state) + b"b"
 
 
 def csr(dense, **replaced):
@@ -69,10 +36,6 @@ def lists(neighbours):
         for node, others in neighbours.items()
     )
     return b"ccollections\ndefaultdict\nc__builtin__\nlist\n\x85R(" + entries + b"u"
-
-
-def stored(code):
-    return b"\x80\x02" + code + b"."
 
 
 KNOWN = np.arange(24, dtype=np.float32).reshape(6, 4)

@@ -3,6 +3,8 @@
 The catalogue knows the files, the store finds and checks them, `download` gets them.
 """
 
+from nolr.data.cifar10 import load_cifar10
+from nolr.data.cifar10_batches import CIFAR10_CLASSES
 from nolr.data.dataset import Dataset, Split, split_off, split_stratified
 from nolr.data.digits import load_digits
 from nolr.data.graph import Graph
@@ -10,9 +12,11 @@ from nolr.data.mnist import load_fashion_mnist, load_mnist
 from nolr.data.planetoid import load_citeseer, load_cora, load_pubmed
 
 __all__ = [
+    "CIFAR10_CLASSES",
     "Dataset",
     "Graph",
     "Split",
+    "load_cifar10",
     "load_citeseer",
     "load_cora",
     "load_digits",

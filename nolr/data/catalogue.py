@@ -7,6 +7,7 @@ other data unnoticed. The files of every family are listed in nolr/data/sources/
 from __future__ import annotations
 
 from nolr.data.source import SourceSet
+from nolr.data.sources.cifar10 import CIFAR10, CIFAR10_JPEG, CIFAR10_SUBSET
 from nolr.data.sources.mnist import FASHION_MNIST, MNIST
 from nolr.data.sources.planetoid import CITESEER, CORA, PUBMED
 from nolr.errors import BadInput, nearest
@@ -18,6 +19,9 @@ CATALOGUE: dict[str, SourceSet] = {
     for source in (
         MNIST,
         FASHION_MNIST,
+        CIFAR10,
+        CIFAR10_SUBSET,
+        CIFAR10_JPEG,
         CORA,
         CITESEER,
         PUBMED,
