@@ -43,6 +43,8 @@ def test_the_catalogue_is_well_formed():
         "cora",
         "citeseer",
         "pubmed",
+        "ag-news",
+        "ag-news-part",
     ]
     for name, source in CATALOGUE.items():
         assert source.name == name
@@ -68,7 +70,7 @@ def test_no_two_files_in_the_catalogue_have_one_checksum():
         for version in source.versions
         for file in version
     }
-    assert len({file.sha256 for _, file in files}) == len(files) == 4 + 4 + 14 + 6 + 9 + 3 * 8
+    assert len({file.sha256 for _, file in files}) == len(files) == 4 + 4 + 14 + 6 + 9 + 3 * 8 + 4
 
 
 def test_unknown_names_are_answered_with_the_nearest():

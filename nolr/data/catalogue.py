@@ -7,6 +7,7 @@ other data unnoticed. The files of every family are listed in nolr/data/sources/
 from __future__ import annotations
 
 from nolr.data.source import SourceSet
+from nolr.data.sources.ag_news import AG_NEWS, AG_NEWS_PART
 from nolr.data.sources.cifar10 import CIFAR10, CIFAR10_JPEG, CIFAR10_SUBSET
 from nolr.data.sources.mnist import FASHION_MNIST, MNIST
 from nolr.data.sources.planetoid import CITESEER, CORA, PUBMED
@@ -25,6 +26,8 @@ CATALOGUE: dict[str, SourceSet] = {
         CORA,
         CITESEER,
         PUBMED,
+        AG_NEWS,
+        AG_NEWS_PART,
     )
 }
 
