@@ -75,7 +75,7 @@ def test_what_was_decoded_once_is_read_the_next_time(toy):
 def test_other_files_and_other_readers_are_not_served(toy, tmp_path):
     toy()
     other = {name: array[::-1] for name, array in ARRAYS.items()}  # not contiguous, either
-    for change in ({"contents": CONTENTS | {"b.bin": b"changed"}}, {"reader": 2}):
+    for change in ({"contents": CONTENTS | {"b.bin": b"sEcond"}}, {"reader": 2}):
         found, calls = toy(arrays=other, **change)
         assert calls == 1
         assert_same(found, other)

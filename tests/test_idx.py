@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_sets import need_real, write_set
 
-from nolr.data import idx, load_fashion_mnist, load_mnist
+from nolr.data import idx, load_fashion_mnist, load_mnist, mnist
 from nolr.data.idx import read_idx
 from nolr.data.mnist import read_images
 from nolr.errors import BadInput
@@ -128,6 +128,15 @@ def test_four_files_make_two_data_sets(tmp_path):
     np.testing.assert_array_equal(train.targets, np.array([7, 1]), strict=True)
     np.testing.assert_array_equal(test.inputs, IMAGES[:1], strict=True)
     np.testing.assert_array_equal(test.targets, np.array([3]), strict=True)
+
+
+def test_images_are_decoded_once(tmp_path, monkeypatch):
+    source = toy_set(tmp_path, toy_arrays())
+    before = read_images(source, tmp_path)
+    monkeypatch.setattr(mnist, "read_idx", lambda path: pytest.fail("decoded again"))
+    for part, again in zip(before, read_images(source, tmp_path), strict=True):
+        np.testing.assert_array_equal(part.inputs, again.inputs, strict=True)
+        np.testing.assert_array_equal(part.targets, again.targets, strict=True)
 
 
 @pytest.mark.parametrize(

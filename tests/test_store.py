@@ -142,6 +142,8 @@ def test_any_complete_version_will_do(tmp_path):
     source = two_versions()
     with pytest.raises(BadInput, match=r"all\.tar.*not there.*nolr data fetch toy"):
         available(source, tmp_path)
+    put(tmp_path / "toy" / "b.bin", b"!!")
+    assert [finding.state for finding in survey(source, tmp_path)] == ["missing", "altered"]
     put(tmp_path / "toy" / "b.bin", b"bb")
     with pytest.raises(
         BadInput, match=r"a\.bin.*not there"
