@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "nolr.activations": ("Identity", "ReLU", "Sigmoid", "Step", "Tanh"),
+    "nolr.augmentation": ("FeatureDropout",),
     "nolr.backends": ("find_backends", "get_backend"),
     "nolr.data": ("Dataset", "Split", "split_stratified"),
     "nolr.errors": ("BadInput", "Diverged"),
@@ -29,7 +30,21 @@ _HOMES = {
         "LikelihoodRatio",
         "NoBaseline",
     ),
-    "nolr.layers": ("LIF", "Dense", "Flatten", "MeanOverTime", "SimpleRNN"),
+    "nolr.graphs": ("GraphOperator", "normalized_adjacency"),
+    "nolr.layers": (
+        "LIF",
+        "AvgPool2D",
+        "Conv2D",
+        "Dense",
+        "Embedding",
+        "Flatten",
+        "GraphConv",
+        "LeakyOverTime",
+        "MaxPool2D",
+        "MeanOverTime",
+        "SimpleRNN",
+        "SumOverTime",
+    ),
     "nolr.learning_rates": ("Constant", "Cosine", "StepDecay"),
     "nolr.losses": ("CrossEntropy", "MeanSquaredError", "ZeroOne"),
     "nolr.network": ("Residual", "Sequential"),
@@ -44,6 +59,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
     from nolr.activations import Identity, ReLU, Sigmoid, Step, Tanh
+    from nolr.augmentation import FeatureDropout
     from nolr.backends import find_backends, get_backend
     from nolr.data import Dataset, Split, split_stratified
     from nolr.errors import BadInput, Diverged
@@ -56,7 +72,21 @@ if TYPE_CHECKING:
         LikelihoodRatio,
         NoBaseline,
     )
-    from nolr.layers import LIF, Dense, Flatten, MeanOverTime, SimpleRNN
+    from nolr.graphs import GraphOperator, normalized_adjacency
+    from nolr.layers import (
+        LIF,
+        AvgPool2D,
+        Conv2D,
+        Dense,
+        Embedding,
+        Flatten,
+        GraphConv,
+        LeakyOverTime,
+        MaxPool2D,
+        MeanOverTime,
+        SimpleRNN,
+        SumOverTime,
+    )
     from nolr.learning_rates import Constant, Cosine, StepDecay
     from nolr.losses import CrossEntropy, MeanSquaredError, ZeroOne
     from nolr.network import Residual, Sequential
@@ -72,24 +102,32 @@ __all__ = [
     "SGD",
     "Adam",
     "Antithetic",
+    "AvgPool2D",
     "BadInput",
     "CleanLoss",
     "Constant",
+    "Conv2D",
     "Cosine",
     "CrossEntropy",
     "Dataset",
     "Dense",
     "Diverged",
+    "Embedding",
+    "FeatureDropout",
     "Flatten",
     "Gaussian",
+    "GraphConv",
+    "GraphOperator",
     "Identity",
     "Independent",
     "JacobianControlVariate",
     "Joint",
     "Key",
     "LayerWise",
+    "LeakyOverTime",
     "LeaveGroupOut",
     "LikelihoodRatio",
+    "MaxPool2D",
     "MeanOverTime",
     "MeanSquaredError",
     "NoBaseline",
@@ -102,12 +140,14 @@ __all__ = [
     "Split",
     "Step",
     "StepDecay",
+    "SumOverTime",
     "Tanh",
     "Trainer",
     "ZeroOne",
     "find_backends",
     "get_backend",
     "load",
+    "normalized_adjacency",
     "resume",
     "split_stratified",
     "train",

@@ -6,18 +6,22 @@ pops it and adds. So the tail of a network from any stage (`nolr.tails`) is one 
 inside a residual block or not.
 
 A *stage* is a layer with parameters, and hence with noise; stages are counted 0, 1, ... from the
-input.
+input. Between two stages lie only links without parameters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from functools import cached_property
+from itertools import pairwise
+from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
 from nolr.backends import backend_of, same_backend
 from nolr.errors import BadInput
-from nolr.types import Array, Backend, Key, Layer, Params, Shape, Stream
+from nolr.pathways import Pathway
+from nolr.reach import Same
+from nolr.types import Array, Backend, Fixed, Key, Layer, Params, Reach, Shape, Stream
 
 __all__ = ["Residual", "Sequential", "Trace", "Visit", "advance"]
 
@@ -27,9 +31,16 @@ State: TypeAlias = tuple[Array, ...]
 class Fork:
     """Push a copy of x for a later Join."""
 
+    trainable: ClassVar[Literal[False]] = False
+
 
 class Join:
     """Pop the copy and add it to x."""
+
+    trainable: ClassVar[Literal[False]] = False
+
+
+Node: TypeAlias = Layer | Fixed | Fork | Join
 
 
 class Residual:
@@ -39,7 +50,7 @@ class Residual:
         body: layers or further residual blocks.
     """
 
-    def __init__(self, *body: Layer | Residual) -> None:
+    def __init__(self, *body: Layer | Fixed | Residual) -> None:
         self.body = body
 
 
@@ -52,10 +63,14 @@ class Visit(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """The clean run of a batch: the network's output (N, ...) and a visit for every stage."""
+    """The clean run of a batch."""
 
     output: Array
+    """(N, *output_shape)."""
     visits: tuple[Visit, ...]
+    """One for every stage."""
+    inputs: tuple[Array, ...]
+    """What entered every node."""
 
 
 @dataclass(frozen=True, init=False)
@@ -76,15 +91,17 @@ class Sequential:
     ((3,), ((8,), (3,)))
     """
 
-    nodes: tuple[Layer | Fork | Join, ...]
+    nodes: tuple[Node, ...]
     stages: tuple[int, ...]
     """Index of every stage's layer in `nodes`."""
     noise_shapes: tuple[Shape, ...]
     """Shape of every stage's noise, without the sample axis."""
+    shapes: tuple[Shape, ...]
+    """Shape of what leaves every node, without the sample axis."""
     input_shape: Shape
     output_shape: Shape
 
-    def __init__(self, *layers: Layer | Residual, input_shape: Sequence[int]) -> None:
+    def __init__(self, *layers: Layer | Fixed | Residual, input_shape: Sequence[int]) -> None:
         if any(isinstance(layer, list | tuple) for layer in layers):
             raise BadInput("Sequential takes its layers one by one: write Sequential(*layers, ...)")
         if isinstance(input_shape, int):
@@ -94,7 +111,7 @@ class Sequential:
             )
         nodes = tuple(_flatten(layers))
         shape, skips = tuple(input_shape), []
-        stages, noise_shapes = [], []
+        stages, noise_shapes, shapes = [], [], []
         for index, node in enumerate(nodes):
             if isinstance(node, Fork):
                 skips.append(shape)
@@ -105,17 +122,18 @@ class Sequential:
                         f"adds {start} to {shape}: make the body's output match"
                     )
             else:
-                noise_shape = node.noise_shape(shape)
-                if noise_shape is not None:
+                if node.trainable:
                     stages.append(index)
-                    noise_shapes.append(noise_shape)
+                    noise_shapes.append(node.noise_shape(shape))
                 shape = node.output_shape(shape)
+            shapes.append(shape)
         if not stages:
             raise BadInput("a network needs at least one layer with parameters, got none")
         for name, value in (
             ("nodes", nodes),
             ("stages", tuple(stages)),
             ("noise_shapes", tuple(noise_shapes)),
+            ("shapes", tuple(shapes)),
             ("input_shape", tuple(input_shape)),
             ("output_shape", shape),
         ):
@@ -124,18 +142,84 @@ class Sequential:
     def init(self, seed: int, backend: Backend, dtype: str = "float32") -> tuple[Params, ...]:
         """Initial parameters of all nodes; drawn on the host, so the same on every backend."""
         return tuple(
-            {}
-            if isinstance(node, Fork | Join)
-            else {
+            {
                 name: backend.asarray(array, dtype)
                 for name, array in node.init(Key(seed, Stream.INIT, stage=index)).items()
             }
+            if node.trainable
+            else {}
             for index, node in enumerate(self.nodes)
         )
 
     def layer(self, stage: int) -> Layer:
         """The layer of a stage."""
         return self.nodes[self.stages[stage]]  # type: ignore[return-value]
+
+    @cached_property
+    def pathways(self) -> tuple[Pathway, ...]:
+        """What lies between every stage's noise and the units whose Jacobian is to be learned.
+
+        A stage's own pooling are the fixed links right behind it, up to the next stage or fork;
+        what joins in between does not depend on the stage. The noise of a recurrent stage is felt
+        in later steps too: its Jacobian is learned at the noise itself.
+        """
+        positions = len(self.output_shape) > 1
+        sides = self._block_sides()
+        found = []
+        for stage, start in enumerate(self.stages):
+            layer, source = self.layer(stage), self.noise_shapes[stage]
+            followers, end = ([], start) if layer.recurrent else self._follow(start)
+            found.append(
+                Pathway(
+                    followers=tuple(followers),
+                    source=source,
+                    pooled=source if layer.recurrent else self.shapes[end],
+                    probe=sides[start],
+                    tie=sides[end],
+                    mixing=self.reaches[stage].mixing if positions else None,
+                    complete=end == len(self.nodes) - 1 and not layer.recurrent,
+                )
+            )
+        return tuple(found)
+
+    def _follow(self, start: int) -> tuple[list[tuple[int, Fixed]], int]:
+        """The links without parameters behind a stage, and the index of the last node of all."""
+        followers: list[tuple[int, Fixed]] = []
+        end = start
+        for index, node in enumerate(self.nodes[start + 1 :], start + 1):
+            if isinstance(node, Fork) or node.trainable:
+                break
+            if not isinstance(node, Join):
+                followers.append((index, node))
+            end = index
+        return followers, end
+
+    def _block_sides(self) -> list[int]:
+        """For every node, how many lines of the image that it returns become one in the end."""
+        sides, side = [], 1
+        for before, after in reversed(list(pairwise((self.input_shape, *self.shapes)))):
+            sides.append(side)
+            if len(before) == len(after) == 3:
+                side *= max(1, min(before[1] // after[1], before[2] // after[2]))
+        return sides[::-1]
+
+    @cached_property
+    def reaches(self) -> tuple[Reach, ...]:
+        """Which positions of the output the noise of every stage reaches, position by position."""
+        found: list[Reach] = []
+        beyond: Reach = Same()
+        skips: list[Reach] = []
+        for node in reversed(self.nodes):
+            if isinstance(node, Join):
+                skips.append(beyond)
+                continue
+            if isinstance(node, Fork):  # two ways lead on from here
+                beyond = beyond.beside(skips.pop())
+                continue
+            if node.trainable:
+                found.append(node.noise_reach.then(beyond))
+            beyond = node.reach.then(beyond)
+        return tuple(reversed(found))
 
     def check_input(self, params: Sequence[Params], x: Array) -> Array:
         """Return x in the dtype of the parameters.
@@ -166,21 +250,21 @@ class Sequential:
     def run_clean(self, params: Sequence[Params], x: Array) -> Trace:
         """Run once without noise and remember every stage's state and drive."""
         state: State = (self.check_input(params, x),)
-        visits = []
-        for index, (node, theta) in enumerate(zip(self.nodes, params, strict=True)):
-            if index in self.stages:
-                layer: Layer = node  # type: ignore[assignment]
-                drive = layer.drive(theta, state[0])
-                y, past = layer.respond(theta, drive, None)
+        visits, inputs = [], []
+        for node, theta in zip(self.nodes, params, strict=True):
+            inputs.append(state[0])
+            if isinstance(node, Fork | Join) or not node.trainable:
+                state = advance(node, theta, state)
+            else:
+                drive = node.drive(theta, state[0])
+                y, past = node.respond(theta, drive, None)
                 visits.append(Visit(state, drive, past))
                 state = (y, *state[1:])
-            else:
-                state = advance(node, theta, state)
-        return Trace(state[0], tuple(visits))
+        return Trace(state[0], tuple(visits), tuple(inputs))
 
 
-def _flatten(layers: Sequence[Layer | Residual]) -> list[Layer | Fork | Join]:
-    nodes: list[Layer | Fork | Join] = []
+def _flatten(layers: Sequence[Layer | Fixed | Residual]) -> list[Node]:
+    nodes: list[Node] = []
     for layer in layers:
         if isinstance(layer, Residual):
             nodes += [Fork(), *_flatten(layer.body), Join()]
@@ -189,11 +273,13 @@ def _flatten(layers: Sequence[Layer | Residual]) -> list[Layer | Fork | Join]:
     return nodes
 
 
-def advance(node: Layer | Fork | Join, theta: Params, state: State) -> State:
+def advance(node: Node, theta: Params, state: State) -> State:
     """Run one node without noise."""
     x, *skips = state
     if isinstance(node, Fork):
         return (x, x, *skips)
     if isinstance(node, Join):
         return (x + skips[0], *skips[1:])
-    return (node.respond(theta, node.drive(theta, x), None)[0], *skips)
+    if node.trainable:
+        return (node.respond(theta, node.drive(theta, x), None)[0], *skips)
+    return (node(x), *skips)

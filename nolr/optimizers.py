@@ -45,9 +45,9 @@ def _check_fraction(name: str, value: float) -> None:
         raise BadInput(f"{name} must lie in [0, 1), got {value}")
 
 
-def _check_decay(value: float) -> None:
+def _check_decay(value: float, name: str = "weight_decay") -> None:
     if not 0 <= value < inf:
-        raise BadInput(f"weight_decay must be a number from 0 on, got {value}")
+        raise BadInput(f"{name} must be a number from 0 on, got {value}")
 
 
 @dataclass(frozen=True)
@@ -97,18 +97,21 @@ class Adam:
         beta1: forgetting of the mean gradient.
         beta2: forgetting of the mean squared gradient.
         weight_decay: decay rate, per step and unit of learning rate.
+        l2: weight of the penalty ½ l2 ‖θ‖², whose gradient is added to g.
     """
 
     learning_rate: float | LearningRate = 1e-3
     beta1: float = 0.9
     beta2: float = 0.999
     weight_decay: float = 0.0
+    l2: float = 0.0
 
     def __post_init__(self) -> None:
         as_learning_rate(self.learning_rate)
         _check_fraction("beta1", self.beta1)
         _check_fraction("beta2", self.beta2)
         _check_decay(self.weight_decay)
+        _check_decay(self.l2, "l2")
 
     def init(self, vector: Array) -> tuple[Array, ...]:
         zeros = namespace(vector).zeros_like
@@ -119,6 +122,8 @@ class Adam:
     ) -> tuple[Array, tuple[Array, ...]]:
         xp = namespace(vector)
         rate = as_learning_rate(self.learning_rate)(step)
+        if self.l2:
+            gradient = gradient + self.l2 * vector
         mean = state[0] * self.beta1
         mean += (1.0 - self.beta1) * gradient
         square = gradient * gradient

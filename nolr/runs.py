@@ -241,6 +241,7 @@ def _damaged(path: str | Path, why: object) -> BadInput:
 
 
 def _open(recipe: Recipe, settings: Settings) -> Run:
+    settings = recipe.settle(settings)
     trainer = build_trainer(settings, recipe.build(settings), recipe.data(settings))
     return Run(recipe, settings, trainer, trainer.init())
 

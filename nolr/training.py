@@ -23,7 +23,7 @@ from nolr.estimation.figures import Figures, StageFigures
 from nolr.estimation.likelihood_ratio import EstimatorState, LikelihoodRatio
 from nolr.network import Sequential
 from nolr.optimizers import ravel, unravel
-from nolr.types import Array, Backend, Key, Loss, Optimizer, Params, Stream
+from nolr.types import Array, Augmentation, Backend, Key, Loss, Optimizer, Params, Stream
 
 __all__ = ["EpochRecord", "TrainState", "Trainer", "evaluate", "is_finite"]
 
@@ -85,6 +85,7 @@ class Trainer:
         patience: stop when the validation score has not improved for so many epochs, and use the
             best parameters; 0 trains all epochs and uses the last.
         dtype: "float32" or "float64".
+        augmentation: what is done to the inputs of every training batch; None for nothing.
 
     Raises:
         BadInput: sizes below 1, or data that do not fit the network or the loss.
@@ -101,6 +102,7 @@ class Trainer:
     seed: int = 0
     patience: int = 0
     dtype: str = "float32"
+    augmentation: Augmentation | None = None
 
     def __post_init__(self) -> None:
         for name, minimum in (("batch_size", 1), ("epochs", 1), ("seed", 0), ("patience", 0)):
@@ -138,7 +140,8 @@ class Trainer:
         """Copy inputs and targets to the backend, in the dtypes that training uses."""
         inputs = self.backend.asarray(data.inputs, self.dtype)
         targets = data.targets
-        return inputs, self.backend.asarray(targets, "int64" if targets.ndim == 1 else self.dtype)
+        classes = targets.dtype.kind in "iu"
+        return inputs, self.backend.asarray(targets, "int64" if classes else self.dtype)
 
     def finished(self, state: TrainState) -> bool:
         """Whether there is nothing left to do."""
@@ -178,6 +181,9 @@ class Trainer:
         """One estimate, one update."""
         key = Key(self.seed, Stream.NOISE, step=state.step)
         params = unravel(state.vector, like)
+        if self.augmentation is not None:
+            inputs = self.augmentation(batch[0], key._replace(stream=Stream.AUGMENT))
+            batch = inputs, batch[1]
         with np.errstate(all="ignore"):  # what is not finite is reported below, with its step
             estimate, estimator = self.estimator(
                 self.network, params, batch, self.loss, key, state.estimator
@@ -249,14 +255,16 @@ def evaluate(
 
     Args:
         inputs: (N, *input_shape) on the backend.
-        targets: (N,) class indices or (N, m) values, on the backend.
+        targets: class indices (N,) or (N, positions), -1 for none, or (N, m) values.
     """
     xp, total, right = backend.xp, 0.0, 0
     samples = inputs.shape[0]
+    classes = xp.isdtype(targets.dtype, "integral")
     for start in range(0, samples, EVALUATION_ROWS):
         rows = slice(start, min(start + EVALUATION_ROWS, samples))
         output, target = network.forward(params, inputs[rows, ...]), targets[rows, ...]
         total += float(xp.sum(loss(output, target)))
-        if targets.ndim == 1:
-            right += int(xp.count_nonzero(xp.argmax(output, axis=1) == target))
-    return total / samples, right / samples if targets.ndim == 1 else nan
+        if classes:  # an unlabelled position is never right
+            right += int(xp.count_nonzero(xp.argmax(output, axis=-1) == target))
+    labels = int(xp.count_nonzero(targets >= 0)) if classes else 0
+    return total / samples, right / labels if classes else nan

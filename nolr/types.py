@@ -12,23 +12,28 @@ rows 0..N-1 are copy 0 of all samples, rows N..2N-1 are copy 1, and so on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 __all__ = [
     "Activation",
     "Array",
+    "Augmentation",
     "Backend",
     "Baseline",
+    "Fixed",
     "Key",
     "Layer",
     "Loss",
     "Noise",
     "Optimizer",
     "Params",
+    "Reach",
+    "Route",
     "Sampler",
     "Schedule",
     "Shape",
     "Stream",
+    "Window",
 ]
 
 Array: TypeAlias = Any
@@ -43,7 +48,7 @@ Params: TypeAlias = dict[str, Array]
 class Stream:
     """What a key's random numbers are for; different streams never share random numbers."""
 
-    INIT, SHUFFLE, NOISE = 1, 2, 3
+    INIT, SHUFFLE, NOISE, PROBE, AUGMENT = 1, 2, 3, 4, 5
 
 
 class Key(NamedTuple):
@@ -58,6 +63,25 @@ class Key(NamedTuple):
     step: int = 0
     stage: int = 0
     block: int = 0
+
+
+class Window(NamedTuple):
+    """How a convolution looks at an image: pairs for height and width, in pixels."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    """Rows and columns of zeros on either side."""
+    dilation: tuple[int, int] = (1, 1)
+    """Distance of neighbouring taps."""
+
+    def positions(self, size: tuple[int, int]) -> tuple[int, int]:
+        """How many windows fit into an image of this height and width; below 1 if none does."""
+        first, second = (
+            (length + 2 * pad - step * (taps - 1) - 1) // stride + 1
+            for length, taps, stride, pad, step in zip(size, *self, strict=True)
+        )
+        return first, second
 
 
 class Backend(Protocol):
@@ -79,6 +103,25 @@ class Backend(Protocol):
     def normal(self, key: Key, shape: Shape, dtype: Any) -> Array:
         """Draw standard normal numbers on the device; a pure function of its arguments."""
 
+    def uniform(self, key: Key, shape: Shape, dtype: Any) -> Array:
+        """Draw numbers that are uniform on [0, 1); a pure function of the arguments."""
+
+    @property
+    def cache_bytes(self) -> int:
+        """How large a working array should be at most to stay where it is fast."""
+
+    def im2col(self, x: Array, window: Window) -> Array:
+        """The taps of every window, as columns: (N, C, H, W) -> (N, C·kh·kw, H', run).
+
+        `run` is the number of windows W' in a line, or more: what is beyond is junk.
+        """
+
+    def scatter_add(self, rows: Array, values: Array, size: int) -> Array:
+        """Sum the values (n, F) that have the same row (n,) into a table (size, F)."""
+
+    def sparse(self, matrix: Any, dtype: Any) -> Any:
+        """Bring a scipy CSR matrix here, to be multiplied with tables: matrix @ (n, F)."""
+
     def synchronize(self) -> None:
         """Wait until all queued work is done (a no-op where nothing is queued)."""
 
@@ -92,8 +135,62 @@ class Activation(Protocol):
         """Return d/dv E[f(v + ε)], ε ~ N(0, scale²): finite even where f is a step."""
 
 
+class Reach(Protocol):
+    """Which positions (time steps, nodes of a graph) a change at one position can reach."""
+
+    @property
+    def mixing(self) -> Route | None:
+        """How a change spreads, where all positions are alike; None where they are not."""
+
+    def then(self, later: Reach) -> Reach:
+        """The reach through this link and a later one."""
+
+    def beside(self, other: Reach) -> Reach:
+        """The reach by this way or another one."""
+
+    def gather(self, losses: Array) -> Array:
+        """Add up for every position the losses that it reaches.
+
+        (..., positions of the output) -> (..., positions), or (..., 1) where all are the same.
+        """
+
+
+class Route(Protocol):
+    """A linear map from the units of one place to those of another, for every sample its own.
+
+    A pool that is linear once its winners are known, a gate, a graph operator: what becomes of a
+    small change on its way. Fixed before any noise is drawn.
+    """
+
+    def push(self, change: Array) -> Array:
+        """(..., N, *from) -> (..., N, *to)."""
+
+    def pull(self, credit: Array) -> Array:
+        """The transpose: (N, *to) -> (N, *from)."""
+
+
+class Fixed(Protocol):
+    """A link without parameters, and hence without noise: y = f(x)."""
+
+    @property
+    def trainable(self) -> Literal[False]: ...
+
+    @property
+    def reach(self) -> Reach:
+        """Which positions of y one position of x reaches."""
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of y without the sample axis; raises BadInput if `input_shape` does not fit."""
+
+    def __call__(self, x: Array) -> Array:
+        """(N, *input) -> (N, *output)."""
+
+    def route(self, x: Array) -> Route:
+        """f made linear at x."""
+
+
 class Layer(Protocol):
-    """One link of the chain: v = drive(θ, x) + recurrence(θ, past);  z = v + ε;  y = f(z).
+    """A link with parameters: v = drive(θ, x) + recurrence(θ, past);  z = v + ε;  y = f(z).
 
     A layer holds no generator and no mutable state. The part of v that the input contributes,
     `drive`, is separate from the response to it because all copies of a sample share it: it is
@@ -101,14 +198,33 @@ class Layer(Protocol):
     """
 
     @property
+    def trainable(self) -> Literal[True]: ...
+
+    @property
     def affine(self) -> bool:
         """Whether y = z, so that a loss's own derivative at y is exact at v too."""
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether noise in one time step is carried on to later ones within the layer."""
+
+    @property
+    def pulls_past(self) -> bool:
+        """Whether ∂v/∂θ depends on the past, which every copy has for itself."""
+
+    @property
+    def reach(self) -> Reach:
+        """Which positions of y one position of x reaches."""
+
+    @property
+    def noise_reach(self) -> Reach:
+        """Which positions of y the noise in one position of z reaches."""
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Shape of y without the sample axis; raises BadInput if `input_shape` does not fit."""
 
-    def noise_shape(self, input_shape: Shape) -> Shape | None:
-        """Shape of ε without the sample axis; None for a layer with nothing to train."""
+    def noise_shape(self, input_shape: Shape) -> Shape:
+        """Shape of ε without the sample axis."""
 
     def init(self, key: Key) -> Params:
         """Initial parameters as NumPy float64 arrays, the same on every backend."""
@@ -181,7 +297,10 @@ class Baseline(Protocol):
 
 
 class Loss(Protocol):
-    """One loss per sample, never reduced over the batch."""
+    """One loss per sample, never reduced over the batch; with positions, one for each of them.
+
+    The loss of a sample is then the sum over its positions.
+    """
 
     @property
     def differentiable(self) -> bool:
@@ -191,10 +310,17 @@ class Loss(Protocol):
         """Raise BadInput unless `targets` (NumPy) suit outputs of `output_shape`."""
 
     def __call__(self, output: Array, target: Array) -> Array:
-        """(N, m), (N, ...) -> (N,)."""
+        """(N, m), (N, ...) -> (N,); with positions (N, P, m), (N, P, ...) -> (N, P)."""
 
     def value_and_gradient(self, output: Array, target: Array) -> tuple[Array, Array | None]:
-        """The losses (N,) and e = ∂loss/∂output (N, m); None if it is not differentiable."""
+        """The losses and e = ∂loss/∂output, of the output's shape; None if there is no such."""
+
+
+class Augmentation(Protocol):
+    """A random change of training inputs."""
+
+    def __call__(self, x: Array, key: Key) -> Array:
+        """(N, ...) -> (N, ...), a pure function of the arguments."""
 
 
 class Optimizer(Protocol):

@@ -26,6 +26,7 @@ from nolr.layers import Dense
 from nolr.losses import CrossEntropy, MeanSquaredError
 from nolr.network import Residual, Sequential
 from nolr.noise import Gaussian
+from nolr.reach import Everywhere
 
 NUMPY = get_backend("numpy")
 SIGMA = 0.5
@@ -62,6 +63,13 @@ class TwoSteps:
 
     It makes the estimator give every copy its own past, even in the first stage of a tail.
     """
+
+    trainable = True
+    affine = False
+    recurrent = True
+    pulls_past = True
+    reach = Everywhere()
+    noise_reach = Everywhere()
 
     def output_shape(self, input_shape):
         return (2,)
@@ -128,6 +136,14 @@ class Case:
     """(params, stage -> noise (P, units)) -> mean over samples of the loss (P,)."""
     given: tuple | None = None
     """Parameters, where the initial ones do not suit."""
+    x: np.ndarray | None = None
+    """Inputs, where they are not X."""
+    expected: Callable | None = None
+    """(params, noised stages, points an axis) -> E[mean loss], where a grid would be too large."""
+
+    @property
+    def inputs(self):
+        return X if self.x is None else self.x
 
     @property
     def stages(self):
@@ -200,6 +216,8 @@ CASES = {
 
 def expected_loss(case, params, noised, points):
     """E[mean loss] with noise in the given stages, by Gauss-Hermite quadrature."""
+    if case.expected is not None:
+        return case.expected(params, noised, points)
     shapes = [case.network.noise_shapes[stage] for stage in noised]
     grid, weights = reference.hermite_grid(sum(shape[0] for shape in shapes), points)
     noises, start = {}, 0
@@ -216,12 +234,8 @@ def flat(grads, network):
     )
 
 
-@cache
-def exact_gradient(name, joint, points=None):
+def scheduled_gradient(case, joint, points):
     """The gradient that the schedule promises: of its own loss for every stage, or of one."""
-    case = CASES[name]
-    # Noise in two units or in four: the grid has points ** units nodes.
-    points = points or (12 if joint and len(case.stages) > 1 else 20)
     params, grads = case.params, [{} for _ in case.params]
     for stage in case.stages:
         node = case.network.stages[stage]
@@ -233,6 +247,14 @@ def exact_gradient(name, joint, points=None):
             step=1e-4,
         )
     return flat(grads, case.network)
+
+
+@cache
+def exact_gradient(name, joint, points=None):
+    """That of a case by its name."""
+    case = CASES[name]
+    # Noise in two units or in four: the grid has points ** units nodes.
+    return scheduled_gradient(case, joint, points or (12 if joint and len(case.stages) > 1 else 20))
 
 
 def adversarial(estimator, case, seed=1):
@@ -251,11 +273,10 @@ def adversarial(estimator, case, seed=1):
     return state._replace(evidence=evidence)
 
 
-def estimates(name, estimator, calls=64, tiles=500, seed=0):
+def estimates_of(case, estimator, calls=64, tiles=500, seed=0):
     """Independent estimates (calls, P), all from the same, never updated state."""
-    case = CASES[name]
     params, state = case.params, adversarial(estimator, case)
-    batch = np.tile(X, (tiles, 1)), np.concatenate([case.target] * tiles)
+    batch = tuple(np.concatenate([array] * tiles) for array in (case.inputs, case.target))
     return np.stack(
         [
             flat(
@@ -264,6 +285,11 @@ def estimates(name, estimator, calls=64, tiles=500, seed=0):
             for key in reference.keys(calls, seed=seed)
         ]
     )
+
+
+def estimates(name, *args, **kwargs):
+    """Those of a case by its name."""
+    return estimates_of(CASES[name], *args, **kwargs)
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,120 @@ def dense(W, b, f, x, noise=None):
     return np.array(y)
 
 
+def conv2d(W, b, x, stride=1, padding=0, dilation=1):
+    """v (O, H', W') of one image x (C, H, W): every window, every tap, zeros outside the image."""
+    outputs, channels, kernel, _ = W.shape
+    _, height, width = x.shape
+    span = dilation * (kernel - 1) + 1
+    rows, columns = (
+        len(range(0, length + 2 * padding - span + 1, stride)) for length in (height, width)
+    )
+    v = np.zeros((outputs, rows, columns))
+    for o, i, j in np.ndindex(*v.shape):
+        v[o, i, j] = b[o]
+        for c, k, m in np.ndindex(channels, kernel, kernel):
+            row = i * stride + k * dilation - padding
+            column = j * stride + m * dilation - padding
+            if 0 <= row < height and 0 <= column < width:
+                v[o, i, j] += W[o, c, k, m] * x[c, row, column]
+    return v
+
+
+def im2col(x, window):
+    """(C·kh·kw, H', W') of one image x (C, H, W): every tap of every window, zeros outside."""
+    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = window
+    channels, height, width = x.shape
+    rows, columns = (
+        len(range(0, length + 2 * pad - (taps - 1) * step, stride))
+        for length, pad, taps, step, stride in ((height, ph, kh, dh, sh), (width, pw, kw, dw, sw))
+    )
+    found = np.zeros((channels, kh, kw, rows, columns))
+    for c, k, m, i, j in np.ndindex(*found.shape):
+        row, column = i * sh + k * dh - ph, j * sw + m * dw - pw
+        if 0 <= row < height and 0 <= column < width:
+            found[c, k, m, i, j] = x[c, row, column]
+    return found.reshape(channels * kh * kw, rows, columns)
+
+
+def graph_conv(A, W, b, x):
+    """v (nodes, out) of one graph x (nodes, in), mixed by a dense matrix A: edge by edge."""
+    v = np.zeros((len(A), len(W)))
+    for node, unit in np.ndindex(*v.shape):
+        v[node, unit] = b[unit]
+        for other in range(len(A)):
+            for i in range(x.shape[1]):
+                v[node, unit] += A[node][other] * x[other, i] * W[unit, i]
+    return v
+
+
+def embedding(W, x):
+    """v (T, units) of one sequence of token numbers: row by row."""
+    return np.array([list(W[int(token)]) for token in x])
+
+
+def rnn_step(params, f, x, before):
+    """v (units,) of one time step; `before` is the z that the past has, None in the first step."""
+    v = []
+    for unit in range(len(params["b"])):
+        total = params["b"][unit]
+        for i in range(len(x)):
+            total += params["W"][unit, i] * x[i]
+        if before is not None:
+            for other in range(len(before)):
+                total += params["U"][unit, other] * f(before[other])
+        v.append(total)
+    return np.array(v)
+
+
+def lif_step(params, decay, threshold, reset, x, before):
+    """v (units,) of one time step; `before` is the potential of the step before, or None."""
+    v = []
+    for unit in range(len(params["b"])):
+        total = params["b"][unit]
+        for i in range(len(x)):
+            total += params["W"][unit, i] * x[i]
+        if before is not None:
+            spike = 1.0 if before[unit] > threshold else 0.0
+            if reset == "zero":
+                total += decay[unit] * before[unit] * (1.0 - spike)
+            else:
+                total += decay[unit] * before[unit] - threshold * spike
+        v.append(total)
+    return np.array(v)
+
+
+def unroll(step, x, noise=None):
+    """The past (T, units): z = v + ε is what the next step sees."""
+    past = []
+    for t in range(len(x)):
+        v = step(x[t], past[-1] if past else None)
+        past.append(v if noise is None else v + noise[t])
+    return np.array(past)
+
+
+# --- links without parameters ---------------------------------------------------------------------
+
+
+def pool2d(reduce, size, x):
+    """reduce(list of numbers) of every whole window of one image (C, H, W)."""
+    channels, height, width = x.shape
+    y = np.zeros((channels, height // size, width // size))
+    for c, i, j in np.ndindex(*y.shape):
+        y[c, i, j] = reduce(
+            [x[c, i * size + k, j * size + m] for k in range(size) for m in range(size)]
+        )
+    return y
+
+
+def over_time(weight, x):
+    """Σ_t weight(steps left after t) x_t of one sequence (T, units)."""
+    total = np.zeros(x.shape[1])
+    for t in range(len(x)):
+        for unit in range(x.shape[1]):
+            total[unit] += weight(len(x) - 1 - t) * x[t, unit]
+    return total
+
+
 def flatten(x):
     """Row-major, by recursion."""
     if np.ndim(x) == 0:
@@ -179,6 +293,15 @@ def mean_squared_error(o, target):
     if np.ndim(target) == 0:
         target = [1.0 if index == target else 0.0 for index in range(len(o))]
     return sum((a - b) ** 2 for a, b in zip(o, target, strict=True)) / len(o)
+
+
+def by_position(loss, o, labels):
+    """What every position (P, classes) counts: labelled ones alike, others (-1) nothing."""
+    counted = sum(1 for label in labels if label >= 0)
+    return [
+        loss(row, label) / counted if label >= 0 else 0.0
+        for row, label in zip(o, labels, strict=True)
+    ]
 
 
 # --- gradients ------------------------------------------------------------------------------------

@@ -10,18 +10,21 @@ import subprocess
 
 import numpy as np
 import pytest
+import reference
+from scipy.sparse import csr_array
 
 from nolr.backends import (
     NAMES,
     backend_of,
     find_backends,
+    generic,
     get_backend,
     namespace,
     same_backend,
 )
 from nolr.backends.cupy import PHILOX, open_cupy, philox_words
 from nolr.errors import BadInput, nearest
-from nolr.types import Key, Stream
+from nolr.types import Key, Stream, Window
 
 
 def test_unknown_backend_suggests_the_nearest():
@@ -41,6 +44,8 @@ def test_unknown_backend_suggests_the_nearest():
     ids=["torch", "array-api-strict", "cupy"],
 )
 def test_a_missing_library_says_what_to_install(monkeypatch, find, words):
+    importlib.import_module("nolr.backends.array_api")  # what is not missing may be loaded
+
     def missing(name, *rest):
         raise ImportError(f"No module named {name!r}")
 
@@ -113,6 +118,154 @@ def test_every_backend_is_reported():
 def test_nearest():
     assert nearest("tanhh", ["tanh", "relu"]) == "; did you mean 'tanh'?"
     assert nearest("q", {"b", "a"}) == "; choose one of: a, b"
+
+
+# --- uniform numbers ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_uniform_numbers_go_by_key(dtype, backend):
+    kind = getattr(backend.xp, dtype)
+    key = Key(3, Stream.AUGMENT, step=5)
+    first, again = (backend.to_host(backend.uniform(key, (40, 3), kind)) for _ in range(2))
+    assert first.shape == (40, 3)
+    assert first.dtype == dtype
+    np.testing.assert_array_equal(first, again)
+    for field in ("seed", "stream", "step", "stage", "block"):
+        other = backend.uniform(key._replace(**{field: 7}), (40, 3), kind)
+        assert (backend.to_host(other) != first).mean() > 0.99, field
+    assert backend.uniform(key, (0, 2), kind).shape == (0, 2)
+
+
+def uniform_z_scores(numbers):
+    """Mean 1/2 and variance 1/12, in standard errors: those of u and of (u - 1/2)²."""
+    numbers = numbers.astype(np.float64).reshape(-1)
+    square = (numbers - 0.5) ** 2
+    mean = (numbers.mean() - 1 / 2) / np.sqrt(1 / 12 / len(numbers))
+    variance = (square.mean() - 1 / 12) / np.sqrt(1 / 180 / len(numbers))
+    return np.abs([mean, variance])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_uniform_numbers_are_uniform(dtype, backend):
+    numbers = backend.to_host(
+        backend.uniform(Key(1, Stream.AUGMENT), (300, 400), getattr(backend.xp, dtype))
+    )
+    assert numbers.min() >= 0
+    assert numbers.max() < 1
+    assert uniform_z_scores(numbers).max() < 4
+    # Neighbours are independent: products of centred numbers have mean 0, variance 1/144.
+    centred = numbers.astype(np.float64).reshape(-1) - 0.5
+    assert abs(np.sum(centred[:-1] * centred[1:])) * 12 / np.sqrt(len(centred)) < 4
+    # Negative controls: a little shifted, a little narrower.
+    assert uniform_z_scores(numbers + 0.01)[0] > 6
+    assert uniform_z_scores(0.5 + 0.97 * (numbers - 0.5))[1] > 6
+
+
+def test_uniform_numbers_of_the_host_are_the_same_everywhere(other_backend):
+    if other_backend.name == "cupy":
+        pytest.skip("cupy draws on the device")
+    key = Key(2, Stream.AUGMENT)
+    ours = get_backend("numpy").uniform(key, (5,), "float32")
+    theirs = other_backend.uniform(key, (5,), other_backend.xp.float32)
+    np.testing.assert_array_equal(ours, other_backend.to_host(theirs))
+
+
+# --- columns of windows ---------------------------------------------------------------------------
+
+WINDOWS = {
+    "plain": (Window((3, 3)), (5, 4)),
+    "one pixel": (Window((1, 1)), (2, 3)),
+    "stride": (Window((2, 2), (2, 2)), (5, 7)),
+    "stride of one axis": (Window((2, 2), (1, 2)), (4, 6)),
+    "padding": (Window((3, 3), padding=(1, 1)), (3, 2)),
+    "wide padding": (Window((2, 2), padding=(2, 3)), (2, 2)),
+    "dilation": (Window((3, 2), dilation=(2, 3)), (6, 5)),
+    "all, no two alike": (Window((3, 2), (2, 3), (1, 2), (2, 1)), (7, 8)),
+    "dilation and padding": (Window((3, 3), (1, 1), (2, 2), (2, 2)), (3, 5)),
+    "as large as the image": (Window((4, 5)), (4, 5)),
+}
+every_window = pytest.mark.parametrize("name", WINDOWS)
+
+
+def check_columns(columns, x, window):
+    """Column by column; what is beyond the windows of a line is junk, but it is a number."""
+    rows, width = window.positions(x.shape[2:])
+    assert columns.shape[:3] == (len(x), x.shape[1] * window.kernel[0] * window.kernel[1], rows)
+    assert columns.shape[3] >= width
+    expected = np.stack([reference.im2col(image, window) for image in x])
+    np.testing.assert_array_equal(columns[..., :width], expected)
+    assert np.isfinite(columns).all()  # weighed with 0, NaN would be NaN
+
+
+@every_window
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_columns_are_those_of_the_loop(name, dtype, backend):
+    window, size = WINDOWS[name]
+    x = np.random.default_rng(0).normal(size=(3, 2, *size)).astype(dtype)
+    columns = backend.to_host(backend.im2col(backend.asarray(x), window))
+    assert columns.dtype == dtype
+    check_columns(columns, x, window)
+
+
+@every_window
+def test_columns_of_the_standard_alone_are_those_of_the_loop(name):
+    # The body that other backends share, here with NumPy; and no junk in it.
+    window, size = WINDOWS[name]
+    x = np.random.default_rng(0).normal(size=(3, 2, *size))
+    columns = generic.im2col(get_backend("numpy").xp, x, window)
+    check_columns(columns, x, window)
+    assert columns.shape[2:] == window.positions(size)
+
+
+def test_columns_of_another_window_are_told_apart():
+    window, size = WINDOWS["all, no two alike"]
+    x = np.random.default_rng(0).normal(size=(1, 2, *size))
+    columns = get_backend("numpy").im2col(x, window)
+    swapped = window._replace(stride=window.stride[::-1])
+    with pytest.raises(AssertionError):
+        check_columns(columns, x, swapped)
+
+
+def test_images_are_left_alone_and_may_be_slices():
+    images = np.random.default_rng(0).normal(size=(6, 4, 5, 5))
+    kept = images.copy()
+    part = images[::2, 1:3, :, ::-1]  # neither contiguous nor forwards
+    check_columns(get_backend("numpy").im2col(part, Window((3, 3))), part, Window((3, 3)))
+    np.testing.assert_array_equal(images, kept)
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_scatter_add_sums_the_values_of_every_row(dtype, backend):
+    rng = np.random.default_rng(0)
+    rows, values = rng.integers(0, 5, 40), rng.normal(size=(40, 3)).astype(dtype)
+    expected = np.zeros((7, 3))  # rows 5 and 6 get nothing
+    for row, value in zip(rows, values, strict=True):
+        expected[row] += value
+    found = backend.scatter_add(backend.asarray(rows), backend.asarray(values), 7)
+    got = backend.to_host(found)
+    assert got.dtype == dtype
+    np.testing.assert_allclose(got, expected, rtol=1e-5 if dtype == "float32" else 1e-12)
+    # Negative control: writing, not adding, keeps the last value only.
+    written = np.zeros((7, 3))
+    written[rows] = values
+    assert np.abs(got - written).max() > 0.1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sparse_products_are_the_dense_ones(dtype, backend):
+    rng = np.random.default_rng(1)
+    dense = rng.normal(size=(5, 5)) * (rng.random((5, 5)) < 0.4)
+    table = backend.asarray(rng.normal(size=(5, 3)), dtype)
+    matrix = backend.sparse(csr_array(dense), table.dtype)
+    product = matrix @ table
+    assert product.dtype == table.dtype
+    assert namespace(product) is namespace(table)
+    expected = dense @ backend.to_host(table)
+    np.testing.assert_allclose(backend.to_host(product), expected, atol=1e-6)
 
 
 # --- Philox, the generator of the CUDA kernel -----------------------------------------------------

@@ -12,23 +12,48 @@ from nolr.estimation.control_variates import Evidence
 from nolr.estimation.figures import Merit
 
 
-def test_jacobian_is_the_ridge_regression_of_the_output_on_the_gated_noise():
+def test_jacobian_is_the_ridge_regression_of_the_output_on_what_moved():
     rng = np.random.default_rng(0)
     jacobian = rng.normal(size=(3, 5))
-    gate = rng.uniform(0.5, 1.0, size=(4000, 5))
-    noise = 0.1 * rng.normal(size=(2, 4000, 5))
-    shift = (noise * gate) @ jacobian.T
-    control_variate = JacobianControlVariate(ridge=0.0)
-    seen = control_variate.observe(
-        shift, gate, noise, 0.1, np.zeros((2, 4000)), np.zeros((2, 4000))
-    )
-    start = control_variate.init(get_backend("numpy"), 3, 5, np.float64)
-    found = control_variate.jacobian(control_variate.learn(start, seen))
-    gated = (noise * gate).reshape(-1, 5)
-    expected = shift.reshape(-1, 3).T @ gated / (2 * 0.1**2 * (gate**2).sum(axis=0))
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    moved = 0.1 * rng.normal(size=(8000, 5)) * rng.uniform(0.5, 1.0, size=(8000, 5))
+    shift = moved @ jacobian.T
+    nothing = np.zeros(8000)
+    for ridge in (0.0, 0.3):
+        control_variate = JacobianControlVariate(ridge=ridge)
+        seen = control_variate.observe(shift, moved, nothing, nothing)
+        start = control_variate.init(get_backend("numpy"), 3, 5, np.float64)
+        found = control_variate.jacobian(control_variate.learn(start, seen))
+        energy = (moved**2).sum(axis=0)
+        expected = shift.T @ moved / (energy + ridge * energy.mean())
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
     # 8000 draws: entries differ from the true Jacobian by about sqrt(5 / 8000) of their size
+    control_variate = JacobianControlVariate(ridge=0.0)
+    found = control_variate.jacobian(control_variate.observe(shift, moved, nothing, nothing))
     assert np.abs(found - jacobian).max() < 0.15
+
+
+def test_beta_is_the_regression_of_the_odd_loss_on_what_was_foreseen():
+    rng = np.random.default_rng(1)
+    foreseen = rng.normal(size=500)
+    odd_loss = 0.4 * foreseen + 0.01 * rng.normal(size=500)
+    control_variate = JacobianControlVariate()
+    seen = control_variate.observe(np.zeros((500, 2)), np.zeros((500, 3)), odd_loss, foreseen)
+    expected = sum(odd_loss * foreseen) / sum(foreseen**2)
+    assert control_variate.beta(seen) == pytest.approx(expected, rel=1e-12)
+    assert control_variate.beta(seen) == pytest.approx(0.4, abs=0.01)
+
+
+def test_evidence_of_two_blocks_is_that_of_both_together(backend):
+    rng = np.random.default_rng(2)
+    arrays = [backend.asarray(rng.normal(size=shape)) for shape in ((8, 2), (8, 3), (8,), (8,))]
+    control_variate = JacobianControlVariate()
+    whole = control_variate.observe(*arrays)
+    parts = [
+        control_variate.observe(*(array[rows, ...] for array in arrays))
+        for rows in (slice(0, 3), slice(3, 8))
+    ]
+    for together, expected in zip(parts[0].plus(parts[1]), whole, strict=True):
+        np.testing.assert_allclose(backend.to_host(together), backend.to_host(expected), rtol=1e-12)
 
 
 def test_units_that_hardly_ever_respond_get_no_huge_jacobian():
@@ -80,9 +105,17 @@ def test_adaptive_weight_needs_a_sure_signal():
         {"forgetting": 0.0},
         {"forgetting": 1.0},
         {"ridge": -1.0},
+        {"ridge": float("nan")},
+        {"ridge": float("inf")},
+        {"probe": "blocks"},
     ],
 )
 def test_bad_arguments_are_named(arguments):
     (name,) = arguments
     with pytest.raises(BadInput, match=name):
         JacobianControlVariate(**arguments)
+
+
+def test_the_nearest_probe_is_suggested():
+    with pytest.raises(BadInput, match="no probe 'blok'; did you mean 'block'"):
+        JacobianControlVariate(probe="blok")

@@ -7,7 +7,7 @@ import pytest
 import reference
 
 from nolr.errors import BadInput
-from nolr.losses import CrossEntropy, MeanSquaredError, ZeroOne
+from nolr.losses import UNLABELLED, CrossEntropy, MeanSquaredError, ZeroOne
 
 RNG = np.random.default_rng(5)
 OUTPUT = RNG.normal(size=(7, 4)) * 2
@@ -154,3 +154,173 @@ def test_good_regression_targets_pass():
 def test_labels_for_an_output_that_is_no_row_are_refused_clearly(loss):
     with pytest.raises(BadInput):
         loss.check(LABELS, (4, 2, 2))
+
+
+# --- outputs with positions -----------------------------------------------------------------------
+
+# Time steps or nodes: 5 samples, 3 positions, 4 outputs. Some positions have no label.
+OUTPUTS = RNG.normal(size=(5, 3, 4)) * 2
+MANY_LABELS = np.array([[0, 3, 1], [2, -1, 0], [-1, -1, 3], [1, 2, 0], [3, 3, -1]])
+MANY_VALUES = RNG.normal(size=(5, 3, 4))
+
+
+def mean_squares(o, target):
+    return [reference.mean_squared_error(row, t) / len(o) for row, t in zip(o, target, strict=True)]
+
+
+POSITIONS = {
+    "cross-entropy": (
+        CrossEntropy(),
+        MANY_LABELS,
+        lambda o, t: reference.by_position(reference.cross_entropy, o, t),
+    ),
+    "zero-one": (
+        ZeroOne(),
+        MANY_LABELS,
+        lambda o, t: reference.by_position(reference.zero_one, o, t),
+    ),
+    "mse": (MeanSquaredError(), MANY_VALUES, mean_squares),
+}
+every_position = pytest.mark.parametrize("name", POSITIONS)
+
+
+@every_position
+def test_every_position_has_a_loss_of_its_own(name, backend):
+    loss, target, oracle = POSITIONS[name]
+    expected = [oracle(o, t) for o, t in zip(OUTPUTS, target, strict=True)]
+    o, t = backend.asarray(OUTPUTS, "float64"), backend.asarray(target, host_target(target))
+    for found in (loss(o, t), loss.value_and_gradient(o, t)[0]):
+        assert tuple(found.shape) == (5, 3)
+        np.testing.assert_allclose(backend.to_host(found), expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["cross-entropy", "mse"])
+def test_gradient_of_a_sample_is_that_of_the_sum_over_its_positions(name, backend):
+    loss, target, oracle = POSITIONS[name]
+    o, t = backend.asarray(OUTPUTS, "float64"), backend.asarray(target, host_target(target))
+    gradient = backend.to_host(loss.value_and_gradient(o, t)[1])
+    for n in range(len(OUTPUTS)):
+        expected = reference.finite_difference(
+            lambda rows, n=n: sum(oracle(rows, target[n])), OUTPUTS[n]
+        )
+        np.testing.assert_allclose(gradient[n], expected, atol=1e-8)
+
+
+@every_position
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dtype_is_that_of_the_output_with_positions(name, backend, dtype):
+    loss, target, _ = POSITIONS[name]
+    o, t = backend.asarray(OUTPUTS, dtype), backend.asarray(target, host_target(target))
+    value, gradient = loss.value_and_gradient(o, t)
+    assert loss(o, t).dtype == value.dtype == o.dtype
+    assert (gradient is not None) == loss.differentiable
+    if gradient is not None:
+        assert gradient.dtype == o.dtype
+        assert tuple(gradient.shape) == tuple(o.shape)
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), ZeroOne()], ids=repr)
+def test_positions_without_a_label_take_no_part(loss):
+    assert UNLABELLED == -1
+    values, gradient = loss.value_and_gradient(OUTPUTS, MANY_LABELS)
+    without = MANY_LABELS == UNLABELLED
+    np.testing.assert_array_equal(values[without], 0)
+    # Whatever the output says there, nothing else changes.
+    shouting = np.where(without[..., None], 1e4 * OUTPUTS, OUTPUTS)
+    again, other = loss.value_and_gradient(shouting, MANY_LABELS)
+    np.testing.assert_array_equal(again, values)
+    if gradient is not None:
+        np.testing.assert_array_equal(gradient[without], 0)
+        np.testing.assert_array_equal(other, gradient)
+        assert (gradient[~without] != 0).all()  # a control
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), ZeroOne()], ids=repr)
+def test_the_sum_over_positions_is_the_mean_over_those_with_a_label(loss):
+    # So that a sample with few labels weighs as much as one with many.
+    summed = loss(OUTPUTS, MANY_LABELS).sum(axis=1)
+    for n, labels in enumerate(MANY_LABELS):
+        labelled = labels >= 0
+        alone = loss(OUTPUTS[n][labelled], labels[labelled])
+        assert summed[n] == pytest.approx(alone.mean(), rel=1e-12)
+
+
+def test_the_sum_over_positions_is_the_squared_error_of_the_sample():
+    summed = MeanSquaredError()(OUTPUTS, MANY_VALUES).sum(axis=1)
+    flat = MeanSquaredError()(OUTPUTS.reshape(5, 12), MANY_VALUES.reshape(5, 12))
+    np.testing.assert_allclose(summed, flat, rtol=1e-12)
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), ZeroOne(), MeanSquaredError()], ids=repr)
+def test_one_position_is_no_position(loss):
+    target = VALUES if isinstance(loss, MeanSquaredError) else LABELS
+    expected, slope = loss.value_and_gradient(OUTPUT, target)
+    found, gradient = loss.value_and_gradient(OUTPUT[:, None, :], target[:, None])
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-12)
+    if slope is not None:
+        np.testing.assert_allclose(gradient[:, 0], slope, rtol=1e-12)
+
+
+@pytest.mark.parametrize("labels", ["int8", "int32", "int64"])
+@pytest.mark.parametrize("loss", [CrossEntropy(), ZeroOne()], ids=repr)
+def test_narrow_labels_of_positions_count(loss, labels, backend):
+    if not hasattr(backend.xp, labels):
+        pytest.skip(f"{backend.name} has no {labels}")
+    output, target = np.tile(OUTPUTS, (50, 1, 1)), np.tile(MANY_LABELS, (50, 1))
+    loss.check(target.astype(labels), (3, 4))
+    found = loss(backend.asarray(output), backend.asarray(target.astype(labels)))
+    np.testing.assert_allclose(backend.to_host(found), loss(output, target), atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), ZeroOne()], ids=repr)
+def test_good_labels_of_positions_pass(loss):
+    loss.check(MANY_LABELS, (3, 4))
+    loss.check(np.abs(MANY_LABELS).astype("uint8"), (3, 4))
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), ZeroOne()], ids=repr)
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (LABELS, r"one class index per position, shape \(N, 3\), got \(7,\)"),
+        (MANY_LABELS[:, :2], r"one class index per position, shape \(N, 3\), got \(5, 2\)"),
+        (np.eye(4, dtype=int)[MANY_LABELS], "one class index per position"),
+        (MANY_LABELS + 1, r"-1\.\.3 for 4 outputs, got values from 0 to 4"),
+        (MANY_LABELS - 1, r"-1\.\.3 for 4 outputs, got values from -2 to 2"),
+        (MANY_LABELS.astype(float), "integers"),
+        (np.array([[0, 1, 2], [-1, -1, -1]]), "a label of 0 or more at one position at least"),
+    ],
+    ids=["one a sample", "too few", "one-hot", "too large", "below -1", "floats", "no label"],
+)
+def test_bad_labels_of_positions_are_refused(loss, labels, words):
+    with pytest.raises(BadInput, match=words):
+        loss.check(labels, (3, 4))
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), ZeroOne()], ids=repr)
+def test_without_positions_every_sample_has_a_label(loss):
+    with pytest.raises(BadInput, match=r"0\.\.3"):
+        loss.check(np.array([0, -1]), (4,))
+
+
+def test_squared_errors_of_positions_need_targets_of_their_shape():
+    MeanSquaredError().check(MANY_VALUES, (3, 4))
+    for wrong in (MANY_VALUES[:, :2], MANY_VALUES[:, 0], MANY_LABELS):
+        with pytest.raises(BadInput, match=r"targets must have shape \(N, 3, 4\)"):
+            MeanSquaredError().check(wrong, (3, 4))
+    with pytest.raises(BadInput, match="NaN"):
+        MeanSquaredError().check(np.full((2, 3, 4), np.nan), (3, 4))
+
+
+def test_squared_errors_of_images_have_a_loss_for_every_line():
+    # No positions of a sequence or graph, but the sum is the error of the whole image.
+    rng = np.random.default_rng(0)
+    output, target = rng.normal(size=(2, 6, 2, 3, 4))
+    loss = MeanSquaredError()
+    loss.check(target, (2, 3, 4))
+    value, gradient = loss.value_and_gradient(output, target)
+    assert value.shape == (6, 2, 3)
+    np.testing.assert_allclose(
+        value.sum(axis=(1, 2)), ((output - target) ** 2).mean(axis=(1, 2, 3)), rtol=1e-12
+    )
+    np.testing.assert_allclose(gradient, 2 * (output - target) / 24, rtol=1e-12)

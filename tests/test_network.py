@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference
+from layer_rows import (
+    GRAPH,
+    NUMPY,
+    drive_by_loops,
+    fixed_by_loops,
+    on_host,
+    over_time,
+    respond_by_loops,
+    step_by_loops,
+)
 
 from nolr.activations import identity, relu, tanh
-from nolr.backends import get_backend
 from nolr.errors import BadInput
-from nolr.layers import Dense, Flatten
-from nolr.network import Residual, Sequential
+from nolr.layers import (
+    LIF,
+    AvgPool2D,
+    Conv2D,
+    Dense,
+    Embedding,
+    Flatten,
+    GraphConv,
+    LeakyOverTime,
+    MaxPool2D,
+    MeanOverTime,
+    SimpleRNN,
+)
+from nolr.network import Fork, Join, Residual, Sequential
 from nolr.tails import run_tails
 from nolr.types import Key, Stream
-
-NUMPY = get_backend("numpy")
 
 NETWORKS = {
     "chain": lambda: Sequential(
@@ -36,6 +54,38 @@ NETWORKS = {
         Dense(3, 2, tanh),
         input_shape=(3,),
     ),
+    "images": lambda: Sequential(
+        Conv2D(1, 2, padding=1),
+        MaxPool2D(2),
+        Residual(Conv2D(2, 2, padding=1, activation=tanh)),
+        AvgPool2D(2),
+        Flatten(),
+        Dense(2, 2, identity),
+        input_shape=(1, 5, 4),
+    ),
+    "starts and ends with a pool": lambda: Sequential(
+        AvgPool2D(2), Conv2D(2, 3, 2, activation=tanh), MaxPool2D(2), input_shape=(2, 6, 7)
+    ),
+    "states": lambda: Sequential(
+        SimpleRNN(2, 3, last=False), Dense(3, 2, tanh), SimpleRNN(2, 2), input_shape=(4, 2)
+    ),
+    "spikes": lambda: Sequential(
+        LIF(3, 4, 3, threshold=0.4, learn_decay=True, decay=0.6),
+        Residual(LIF(4, 4, threshold=0.4)),
+        MeanOverTime(),
+        Dense(4, 2, identity),
+        input_shape=(3,),
+    ),
+    "words": lambda: Sequential(
+        Embedding(4, 3),
+        Dense(3, 2, tanh),
+        LeakyOverTime(0.7),
+        Dense(2, 2, identity),
+        input_shape=(3,),
+    ),
+    "graph": lambda: Sequential(
+        GraphConv(2, 3, GRAPH), Residual(GraphConv(3, 3, GRAPH, tanh)), input_shape=(5, 2)
+    ),
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
@@ -52,7 +102,9 @@ def make(name, backend=NUMPY, dtype="float64"):
         }
         for theta in network.init(2, backend, dtype)
     )
-    x = backend.asarray(rng.normal(size=(SAMPLES, *network.input_shape)), dtype)
+    shape = (SAMPLES, *network.input_shape)
+    words = isinstance(network.nodes[0], Embedding)
+    x = backend.asarray(rng.integers(0, 4, shape) if words else rng.normal(size=shape), dtype)
     noise = {
         stage: backend.asarray(0.4 * rng.normal(size=(COPIES * SAMPLES, *shape)), dtype)
         for stage, shape in enumerate(network.noise_shapes)
@@ -60,18 +112,45 @@ def make(name, backend=NUMPY, dtype="float64"):
     return network, params, x, noise
 
 
-def on_host(params, backend):
-    return [{name: backend.to_host(array) for name, array in theta.items()} for theta in params]
+def run_by_loops(network, params, x, noises=None, seen=None):
+    """One sample through the nodes, one after another.
+
+    Args:
+        noises: stage -> its noise, for one copy.
+        seen: if given, (input, drive, past) of every stage is appended to it.
+    """
+    seen, skips = [] if seen is None else seen, []
+    for node, theta in zip(network.nodes, params, strict=True):
+        if isinstance(node, Fork):
+            skips.append(x)
+        elif isinstance(node, Join):
+            x = x + skips.pop()
+        elif node.trainable:
+            y, past = respond_by_loops(node, theta, x, (noises or {}).get(len(seen)))
+            if node.recurrent:
+                inputs = over_time(node, x)
+                drive = np.array([step_by_loops(node, theta, now, None) for now in inputs])
+            else:
+                drive = drive_by_loops(node, theta, x)
+            seen.append((x, drive, past))
+            x = y
+        else:
+            x = fixed_by_loops(node, x)
+    return x
+
+
+def all_on_host(params, backend):
+    return [on_host(theta, backend) for theta in params]
 
 
 @every_network
 def test_forward_is_the_loop(name, backend):
     network, params, x, _ = make(name, backend)
-    links = reference.links_of(network, on_host(params, backend))
-    expected = [reference.run(links, sample) for sample in backend.to_host(x)]
+    theta = all_on_host(params, backend)
+    expected = [run_by_loops(network, theta, sample) for sample in backend.to_host(x)]
     got = backend.to_host(network.forward(params, x))
     assert got.shape == (SAMPLES, *network.output_shape)
-    np.testing.assert_allclose(got, expected, rtol=1e-12)
+    np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-13)
 
 
 @every_network
@@ -82,17 +161,38 @@ def test_the_clean_run_is_forward_and_remembers_every_stage(name, backend):
         backend.to_host(trace.output), backend.to_host(network.forward(params, x))
     )
     assert len(trace.visits) == len(network.stages)
-    links = reference.links_of(network, on_host(params, backend))
+    theta = all_on_host(params, backend)
     for n, sample in enumerate(backend.to_host(x)):
-        inputs = []
-        reference.run(links, sample, visited=inputs)
-        for visit, expected, link in zip(
-            trace.visits, inputs, reference.stages_of(links), strict=True
-        ):
-            np.testing.assert_allclose(backend.to_host(visit.state[0])[n], expected, rtol=1e-12)
-            drive = reference.dense(link[1], link[2], lambda z: z, expected)
-            np.testing.assert_allclose(backend.to_host(visit.drive)[n], drive, rtol=1e-12)
-            assert visit.past is None
+        seen = []
+        run_by_loops(network, theta, sample, seen=seen)
+        for visit, expected in zip(trace.visits, seen, strict=True):
+            found = visit.state[0], visit.drive, visit.past
+            for array, by_loops in zip(found, expected, strict=True):
+                if by_loops is None:
+                    assert array is None
+                    continue
+                row = backend.to_host(array)[n]
+                np.testing.assert_allclose(row, by_loops, rtol=1e-11, atol=1e-13)
+
+
+@every_network
+def test_the_clean_run_remembers_what_entered_every_node(name):
+    network, params, x, _ = make(name)
+    trace = network.run_clean(params, x)
+    assert len(trace.inputs) == len(network.nodes)
+    np.testing.assert_array_equal(trace.inputs[0], x)
+    for index, (node, entered) in enumerate(zip(network.nodes, trace.inputs, strict=True)):
+        before = network.input_shape if index == 0 else network.shapes[index - 1]
+        assert entered.shape == (SAMPLES, *before)
+        if isinstance(node, Fork | Join):
+            continue
+        left = trace.output if index + 1 == len(trace.inputs) else trace.inputs[index + 1]
+        for n in range(SAMPLES):
+            if node.trainable:
+                expected, _ = respond_by_loops(node, params[index], entered[n])
+            else:
+                expected = fixed_by_loops(node, entered[n])
+            np.testing.assert_allclose(left[n], expected, rtol=1e-11, atol=1e-13)
 
 
 @every_network
@@ -104,28 +204,29 @@ def test_tails_with_zero_noise_end_in_the_clean_output(name, backend):
     layer_wise = [{stage: silent[stage]} for stage in stages]
     for noises in (layer_wise, [silent]):
         output = backend.to_host(run_tails(network, params, trace, noises).output)
-        clean = np.tile(backend.to_host(trace.output), (COPIES * len(noises), 1))
-        np.testing.assert_allclose(output, clean, rtol=1e-13)
+        clean = np.concatenate([backend.to_host(trace.output)] * (COPIES * len(noises)))
+        np.testing.assert_allclose(output, clean, rtol=1e-12, atol=1e-14)
 
 
 def check_against_loop(network, params, x, noises):
     """Every tail's rows, and what its stages saw, against a loop over samples and copies."""
-    links = reference.links_of(network, params)
     tails = run_tails(network, params, network.run_clean(params, x), noises)
-    rows = tails.output.reshape(len(noises), COPIES, SAMPLES, -1)
-    for tail, noise in enumerate(noises):
-        for copy in range(COPIES):
-            for n in range(SAMPLES):
-                row = copy * SAMPLES + n
-                eps = {stage: array[row] for stage, array in noise.items()}
-                inputs = []
-                expected = reference.run(links, x[n], eps, inputs)
-                np.testing.assert_allclose(rows[tail, copy, n], expected, rtol=1e-12)
-                for stage in noise:
-                    seen = tails.locals[stage].x
-                    first = stage == min(noise)
-                    assert seen.shape[0] == (SAMPLES if first else COPIES * SAMPLES)
-                    np.testing.assert_allclose(seen[n if first else row], inputs[stage], rtol=1e-12)
+    rows = tails.output.reshape(len(noises), COPIES, SAMPLES, *network.output_shape)
+    for tail, copy, n in np.ndindex(*rows.shape[:3]):
+        row = copy * SAMPLES + n
+        eps = {stage: array[row] for stage, array in noises[tail].items()}
+        seen = []
+        expected = run_by_loops(network, params, x[n], eps, seen)
+        np.testing.assert_allclose(rows[tail, copy, n], expected, rtol=1e-11, atol=1e-13)
+        for stage in noises[tail]:
+            local, (entered, _, past) = tails.locals[stage], seen[stage]
+            first = stage == min(noises[tail])
+            assert local.x.shape[0] == (SAMPLES if first else COPIES * SAMPLES)
+            np.testing.assert_allclose(
+                local.x[n if first else row], entered, rtol=1e-11, atol=1e-13
+            )
+            if past is not None:  # a past always has a row for every copy
+                np.testing.assert_allclose(local.past[row], past, rtol=1e-11, atol=1e-13)
 
 
 @every_network
@@ -153,7 +254,7 @@ def test_riding_together_is_riding_alone(name, backend):
     noises = [{stage: eps} for stage, eps in noise.items()]
     together = backend.to_host(run_tails(network, params, trace, noises).output)
     alone = [backend.to_host(run_tails(network, params, trace, [n]).output) for n in noises]
-    np.testing.assert_allclose(together, np.concatenate(alone), rtol=1e-13)
+    np.testing.assert_allclose(together, np.concatenate(alone), rtol=1e-12, atol=1e-14)
     # A control: the tails are not all the same thing.
     if len(alone) > 1:
         assert np.abs(alone[0] - alone[1]).max() > 0.01

@@ -11,7 +11,7 @@ from scipy import stats
 
 from nolr.backends import get_backend
 from nolr.errors import BadInput
-from nolr.initializers import glorot_normal, he_normal
+from nolr.initializers import Normal, ScaledIdentity, glorot_normal, he_normal
 from nolr.learning_rates import Constant, Cosine, StepDecay, as_learning_rate
 from nolr.optimizers import SGD, Adam, ravel, unravel
 from nolr.types import Key, Stream
@@ -195,6 +195,8 @@ def test_rates_that_make_no_sense_are_refused(make):
         (he_normal, (40, 5, 3, 3), 2 / 45),
         (glorot_normal, (200, 50), 2 / 250),
         (glorot_normal, (40, 5, 3, 3), 2 / (45 + 360)),
+        (Normal(), (200, 50), 1.0),
+        (Normal(0.1), (200, 50), 0.01),
     ],
 )
 def test_initial_weights_have_their_variance(initializer, shape, variance):
@@ -206,3 +208,10 @@ def test_initial_weights_have_their_variance(initializer, shape, variance):
     assert stats.kstest(1.5 * standard, "norm").pvalue < 1e-6  # negative control
     np.testing.assert_array_equal(weights, initializer(Key(3, Stream.INIT), shape))
     assert (weights != initializer(Key(4, Stream.INIT), shape)).all()
+
+
+def test_a_scaled_identity_needs_no_draw():
+    weights = ScaledIdentity(0.5)(Key(3, Stream.INIT), (3, 3))
+    np.testing.assert_array_equal(weights, 0.5 * np.eye(3))
+    np.testing.assert_array_equal(weights, ScaledIdentity(0.5)(Key(4, Stream.INIT), (3, 3)))
+    np.testing.assert_array_equal(ScaledIdentity()(Key(0), (2, 3)), [[1, 0, 0], [0, 1, 0]])

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from nolr.backends.numpy import host_normal
-from nolr.types import Array, Key, Shape
+from nolr.backends.generic import im2col
+from nolr.backends.numpy import host_normal, host_uniform
+from nolr.types import Array, Key, Shape, Window
 
 __all__ = ["ArrayApiBackend"]
 
@@ -21,6 +22,8 @@ NAMESPACES = {"torch": "array_api_compat.torch", "array-api-strict": "array_api_
 
 class ArrayApiBackend:
     """An adapter for one namespace. The standard has no random numbers: they come from the host."""
+
+    cache_bytes = 1 << 19
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -41,6 +44,22 @@ class ArrayApiBackend:
     def normal(self, key: Key, shape: Shape, dtype: Any) -> Array:
         host = "float32" if dtype == self._dtypes["float32"] else "float64"
         return self.xp.asarray(host_normal(key, shape, host))
+
+    def uniform(self, key: Key, shape: Shape, dtype: Any) -> Array:
+        host = "float32" if dtype == self._dtypes["float32"] else "float64"
+        return self.xp.asarray(host_uniform(key, shape, host))
+
+    def im2col(self, x: Array, window: Window) -> Array:
+        return im2col(self.xp, x, window)
+
+    def scatter_add(self, rows: Array, values: Array, size: int) -> Array:
+        # The standard has no scatter: a product with one-hot rows, slow but right.
+        numbers = self.xp.arange(size, dtype=rows.dtype)
+        return self.xp.astype(numbers[:, None] == rows, values.dtype) @ values
+
+    def sparse(self, matrix: Any, dtype: Any) -> Any:
+        # The standard has no sparse arrays.
+        return self.xp.astype(self.asarray(matrix.toarray()), dtype)
 
     def synchronize(self) -> None:
         """Nothing is queued."""

@@ -6,7 +6,8 @@ What differs from NumPy, and where it is dealt with:
   calls it at the end of a step, for the loss and for a check, and for figures in monitored steps;
 - nothing converts to NumPy implicitly: `to_host` is the only way back;
 - work is queued: `synchronize` before reading a clock;
-- writes to duplicate indices are undefined: none are used.
+- writes to duplicate indices are undefined: `scatter_add` adds atomically, no other code has any;
+- sparse matrices live in cupyx.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from nolr.backends.generic import im2col
 from nolr.errors import BadInput
-from nolr.types import Array, Backend, Key, Shape
+from nolr.types import Array, Backend, Key, Shape, Window
 
 __all__ = ["PHILOX", "CupyBackend", "open_cupy", "philox_words"]
 
@@ -56,6 +58,16 @@ _FILL = r"""
     }
 """
 
+# The upper 24 bits of a word: as many as a float32 holds.
+_UNIFORM = r"""
+    unsigned int c[4] = {(unsigned int)i, c1, c2, c3};
+    philox4x32(c, k0, k1);
+    for (int word = 0; word < 4; ++word) {
+        long long at = 4 * (long long)i + word;
+        if (at < size) out[at] = (c[word] >> 8) * (T)5.9604644775390625e-08;
+    }
+"""
+
 
 def philox_words(key: Key) -> tuple[int, int, int, int, int]:
     """Spread a key over Philox's words (k0, k1, c1, c2, c3): different keys never collide.
@@ -76,16 +88,15 @@ class CupyBackend:
     """Arrays in the memory of the current CUDA device."""
 
     name = "cupy"
+    cache_bytes = 1 << 28  # a GPU wants large pieces
 
     def __init__(self, cupy: Any) -> None:
         self._cupy = cupy
         self.xp = importlib.import_module("array_api_compat.cupy")
-        self._fill = cupy.ElementwiseKernel(
-            "uint32 k0, uint32 k1, uint32 c1, uint32 c2, uint32 c3, int64 size",
-            "raw T out",
-            _FILL,
-            "nolr_philox_normal",
-            preamble=PHILOX,
+        words = "uint32 k0, uint32 k1, uint32 c1, uint32 c2, uint32 c3, int64 size"
+        self._normal, self._uniform = (
+            cupy.ElementwiseKernel(words, "raw T out", body, f"nolr_philox_{name}", preamble=PHILOX)
+            for name, body in (("normal", _FILL), ("uniform", _UNIFORM))
         )
 
     def asarray(self, host: Any, dtype: str | None = None) -> Array:
@@ -95,12 +106,29 @@ class CupyBackend:
         return self._cupy.asnumpy(array)
 
     def normal(self, key: Key, shape: Shape, dtype: Any) -> Array:
+        return self._draw(self._normal, key, shape, dtype)
+
+    def uniform(self, key: Key, shape: Shape, dtype: Any) -> Array:
+        return self._draw(self._uniform, key, shape, dtype)
+
+    def _draw(self, kernel: Any, key: Key, shape: Shape, dtype: Any) -> Array:
         size = prod(shape)
-        normal = self._cupy.empty(shape, dtype)
+        numbers = self._cupy.empty(shape, dtype)
         if size:
             words = (np.uint32(word) for word in philox_words(key))
-            self._fill(*words, size, normal, size=(size + 3) // 4)
-        return normal
+            kernel(*words, size, numbers, size=(size + 3) // 4)
+        return numbers
+
+    def im2col(self, x: Array, window: Window) -> Array:
+        return im2col(self.xp, x, window)
+
+    def scatter_add(self, rows: Array, values: Array, size: int) -> Array:
+        table = self._cupy.zeros((size, values.shape[1]), values.dtype)
+        importlib.import_module("cupyx").scatter_add(table, rows, values)
+        return table
+
+    def sparse(self, matrix: Any, dtype: Any) -> Any:
+        return importlib.import_module("cupyx.scipy.sparse").csr_matrix(matrix.astype(dtype))
 
     def synchronize(self) -> None:
         self._cupy.cuda.get_current_stream().synchronize()

@@ -8,9 +8,9 @@ from typing import Any
 import array_api_compat.numpy as xp
 import numpy as np
 
-from nolr.types import Array, Key, Shape
+from nolr.types import Array, Key, Shape, Window
 
-__all__ = ["NumpyBackend", "host_generator", "host_normal"]
+__all__ = ["NumpyBackend", "host_generator", "host_normal", "host_uniform"]
 
 
 class NumpyBackend:
@@ -18,6 +18,7 @@ class NumpyBackend:
 
     name = "numpy"
     xp = xp
+    cache_bytes = 1 << 20
 
     def asarray(self, host: Any, dtype: str | None = None) -> Array:
         return np.asarray(host, dtype=dtype)
@@ -27,6 +28,44 @@ class NumpyBackend:
 
     def normal(self, key: Key, shape: Shape, dtype: Any) -> Array:
         return host_normal(key, shape, dtype)
+
+    def uniform(self, key: Key, shape: Shape, dtype: Any) -> Array:
+        return host_uniform(key, shape, dtype)
+
+    def im2col(self, x: Array, window: Window) -> Array:
+        """With a stride of 1 a column holds whole padded lines, one after another.
+
+        So it is copied in one piece, ten times as fast as line by line; the windows that would
+        wrap around the edge, at the end of every line, are the junk.
+        """
+        samples, channels, height, width = x.shape
+        (kh, kw), (sh, sw), (ph, pw), (dh, dw) = window
+        rows, columns = window.positions((height, width))
+        line = width + 2 * pw
+        # The last line's junk reads beyond the image: hence the tail.
+        padded = np.zeros((samples, channels, (height + 2 * ph) * line + dw * (kw - 1)), x.dtype)
+        image = padded[:, :, : (height + 2 * ph) * line].reshape(samples, channels, -1, line)
+        image[:, :, ph : ph + height, pw : pw + width] = x
+        run = line if sh == sw == 1 else columns
+        step = padded.itemsize
+        taps = np.lib.stride_tricks.as_strided(
+            padded,
+            (samples, channels, kh, kw, rows, run),
+            (*padded.strides[:2], *(step * n for n in (dh * line, dw, sh * line, sw))),
+        )
+        return taps.reshape(samples, channels * kh * kw, rows, run)
+
+    def scatter_add(self, rows: Array, values: Array, size: int) -> Array:
+        from scipy.sparse import csr_array  # np.add.at takes one number at a time
+
+        count = rows.shape[0]
+        picks = csr_array(
+            (np.ones(count, values.dtype), rows, np.arange(count + 1)), shape=(count, size)
+        )
+        return picks.T @ values
+
+    def sparse(self, matrix: Any, dtype: Any) -> Any:
+        return matrix.astype(dtype)
 
     def synchronize(self) -> None:
         """Nothing is queued."""
@@ -66,3 +105,8 @@ def host_normal(key: Key, shape: Shape, dtype: Any) -> np.ndarray:
     np.sin(angle, out=normal[1])
     normal *= radius
     return normal.reshape(-1)[:size].reshape(shape)
+
+
+def host_uniform(key: Key, shape: Shape, dtype: Any) -> np.ndarray:
+    """Numbers uniform on [0, 1) (shape), a pure function of the arguments."""
+    return host_generator(key).random(shape, dtype=np.dtype(dtype))

@@ -1,13 +1,18 @@
 """The Jacobian control variate: predict a unit's credit from the mean Jacobian of the rest.
 
-The loss of a copy is one number, but its output o is m numbers, for free. For every stage, keep a
-running regression of the output change Δo on the gated noise a∘ε,
+The loss of a copy is one number, but its output o is m numbers, for free. A stage's pathway
+(`nolr.pathways`) takes its noise ε to the units u that later stages see, a∘ε for a dense one with
 
-    J̄ = Σ Δo (a∘ε)ᵀ / (σ² Σ a² + ridge),        a = E[f'(v + ε)],
+    a = E[f'(v + ε)].
+
+For every stage, keep a running regression of the output change Δo on u,
+
+    J̄ = Σ Δo uᵀ / (Σ u² + ridge),
 
 which is itself a likelihood-ratio estimate of the mean Jacobian of the tail. With the loss's own
-derivative e = ∂loss/∂o it predicts the credit of every unit, per sample, ĝ = a ∘ (J̄ᵀe). Since
-E[(ĝ·ε) s] = ĝ for every ĝ that was fixed before the draw,
+derivative e = ∂loss/∂o it predicts the credit of every unit, per sample, ĝ = pathwayᵀ (J̄ᵀe), and
+foresees the change of the loss, ĝ·ε = e·J̄u. Since E[(ĝ·ε) s] = ĝ for every ĝ that was fixed before
+the draw,
 
     δ = β ĝ + λ · mean_k[ (odd loss - β ĝ·ε) s ]
 
@@ -15,6 +20,11 @@ is unbiased at λ = 1, and has the variance of ‖g - ĝ‖ instead of that of �
 is the running regression of the odd loss on ĝ·ε: it scales a bad J̄ down (which an optimiser that
 normalises its gradients, like Adam, undoes where λ = 0). λ < 1 trades bias for variance; λ = 0 is
 learned feedback alone.
+
+Between convolutions white noise drowns: one pixel says little, and what it does depends on which
+windows win later on. Noise that is the same all over a block of pixels that later pooling takes
+together moves the output far more, and the winners average out. Such *block probes* serve J̄ only:
+their covariance is singular, so they have no score.
 
 Control variates: Glynn and Szechtman, Some new perspectives on the method of control variates
 (2002). Feedback learned from perturbations: Lansdell, Prakash, Kording (arXiv:1906.00889).
@@ -27,11 +37,12 @@ from math import inf
 from typing import NamedTuple
 
 from nolr.backends import namespace
-from nolr.errors import BadInput
+from nolr.errors import BadInput, nearest
 from nolr.types import Array, Backend
 
 __all__ = ["Evidence", "JacobianControlVariate"]
 
+PROBES = ("white", "block")
 TINY = 1e-30  # makes 0/0 a 0: no evidence, no prediction
 
 
@@ -42,9 +53,9 @@ class Evidence(NamedTuple):
     """
 
     moment: Array
-    """Σ Δo (a∘ε)ᵀ, (m, units)."""
+    """Σ Δo uᵀ, (m, units)."""
     energy: Array
-    """σ² Σ a², (units,)."""
+    """Σ u², (units,)."""
     covariance: Array
     """Σ odd loss · (ĝ·ε), ()."""
     power: Array
@@ -67,6 +78,8 @@ class JacobianControlVariate:
         forgetting: factor in (0, 1) by which older evidence is discounted in every step that
             runs copies.
         ridge: added to the energy of every unit in the regression, as a fraction of their mean.
+        probe: "block" to learn J̄ from noise in blocks where pooling lies behind a stage; "white" to
+            learn it from the noise whose score is weighed, everywhere.
 
     Raises:
         BadInput: an argument out of its range.
@@ -75,6 +88,7 @@ class JacobianControlVariate:
     residual: float | str = "adaptive"
     forgetting: float = 0.98
     ridge: float = 0.01
+    probe: str = "white"
 
     def __post_init__(self) -> None:
         if self.residual != "adaptive" and not (
@@ -87,6 +101,8 @@ class JacobianControlVariate:
             raise BadInput(f"forgetting must lie between 0 and 1, got {self.forgetting}")
         if not 0 <= self.ridge < inf:
             raise BadInput(f"ridge must be a number from 0 on, got {self.ridge}")
+        if self.probe not in PROBES:
+            raise BadInput(f"there is no probe {self.probe!r}{nearest(str(self.probe), PROBES)}")
 
     def init(self, backend: Backend, outputs: int, units: int, dtype: object) -> Evidence:
         """No evidence yet: J̄ = 0."""
@@ -113,40 +129,23 @@ class JacobianControlVariate:
         xp = namespace(evidence.power)
         return xp.minimum(xp.maximum(evidence.covariance / (evidence.power + TINY), 0.0), 1.0)
 
-    def observe(
-        self,
-        shift: Array,
-        gate: Array,
-        noise: Array,
-        scale: float,
-        odd_loss: Array,
-        foreseen: Array,
-    ) -> Evidence:
+    def observe(self, shift: Array, moved: Array, odd_loss: Array, foreseen: Array) -> Evidence:
         """The evidence in one block of draws.
 
         Args:
-            shift: Δo, the odd part of the output (groups, N, m).
-            gate: a (N, units).
-            noise: ε (groups, N, units).
-            scale: σ.
-            odd_loss: odd part of the loss (groups, N).
-            foreseen: ĝ·ε (groups, N).
+            shift: Δo, the odd part of the output (rows, m).
+            moved: u (rows, units).
+            odd_loss: odd part of the loss, (draws,).
+            foreseen: ĝ·ε, (draws,).
         """
         xp = namespace(shift)
-        groups, samples, outputs = shift.shape
-        gated = xp.reshape(noise * gate, (groups * samples, -1))
         return Evidence(
-            moment=xp.reshape(shift, (groups * samples, outputs)).T @ gated,
-            energy=(groups * scale**2) * xp.vecdot(gate, gate, axis=-2),
-            covariance=_total(xp.vecdot(odd_loss, foreseen)),
-            power=_total(xp.vecdot(foreseen, foreseen)),
+            moment=shift.T @ moved,
+            energy=xp.vecdot(moved, moved, axis=-2),
+            covariance=xp.vecdot(odd_loss, foreseen),
+            power=xp.vecdot(foreseen, foreseen),
         )
 
     def learn(self, evidence: Evidence, seen: Evidence) -> Evidence:
         """Forget a little, then add what was seen."""
         return evidence.plus(seen, self.forgetting)
-
-
-def _total(values: Array) -> Array:
-    """Sum over groups; most often there is one, and then a sum would cost more than it adds."""
-    return values[0] if values.shape[0] == 1 else namespace(values).sum(values)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from nolr.estimation.control_variates import JacobianControlVariate
 from nolr.network import Sequential
+from nolr.pathways import Pathway
 from nolr.types import Loss, Schedule
 
-__all__ = ["describe", "ends_in_stage", "is_last_exact", "residual_weight"]
+__all__ = ["describe", "is_exact", "residual_weight"]
 
 
 def describe(
@@ -49,18 +50,18 @@ def residual_weight(control_variate: JacobianControlVariate | None, loss: Loss) 
     return control_variate.residual
 
 
+def is_exact(pathway: Pathway, loss: Loss) -> bool:
+    """Whether nothing lies between the stage and the loss's own derivative: J̄ = I."""
+    return loss.differentiable and pathway.complete
+
+
 def is_last_exact(
     control_variate: JacobianControlVariate | None, network: Sequential, loss: Loss
 ) -> bool:
-    """Whether the last stage goes without noise: its credit is e itself, known exactly."""
+    """Whether the last stage goes without noise: its credit is known exactly."""
     return (
         control_variate is not None
         and residual_weight(control_variate, loss) in (0, "adaptive")
-        and ends_in_stage(network, loss)
+        and is_exact(network.pathways[-1], loss)
         and network.layer(len(network.stages) - 1).affine
     )
-
-
-def ends_in_stage(network: Sequential, loss: Loss) -> bool:
-    """Whether nothing lies between the last stage and the loss's own derivative."""
-    return loss.differentiable and network.stages[-1] == len(network.nodes) - 1

@@ -17,14 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import NamedTuple
 
-from nolr.backends import backend_of, same_backend
+from nolr.backends import backend_of, namespace, same_backend
 from nolr.errors import BadInput
 from nolr.estimation.baselines import CleanLoss
 from nolr.estimation.control_variates import Evidence, JacobianControlVariate
-from nolr.estimation.estimand import describe, ends_in_stage, is_last_exact, residual_weight
+from nolr.estimation.estimand import describe, is_exact, residual_weight
 from nolr.estimation.figures import Figures, Merit
 from nolr.estimation.perturbation import CleanRun, Draw, run_copies
 from nolr.estimation.schedules import LayerWise
@@ -32,7 +33,8 @@ from nolr.estimation.stage import StageStep
 from nolr.network import Sequential, Trace
 from nolr.noise import Gaussian
 from nolr.sampling import Antithetic, copy_groups
-from nolr.types import Array, Baseline, Key, Loss, Noise, Params, Sampler, Schedule
+from nolr.types import Array, Baseline, Key, Loss, Noise, Params, Sampler, Schedule, Stream
+from nolr.workers import run_together, split_evenly
 
 __all__ = ["Estimate", "EstimatorState", "LikelihoodRatio"]
 
@@ -70,9 +72,11 @@ class LikelihoodRatio:
         baseline: what a copy's loss is compared with.
         control_variate: predicts the credit of every unit; None for plain likelihood ratios.
         probe_every: where only the control variate has use for the copies (λ = 0), run them in
-            every so many steps: the mean Jacobian changes slowly.
+            every so many steps: the mean Jacobian changes slowly. Likewise its block probes.
         monitor_every: measure signal and noise in every so many steps (never in batches of one
             sample, which cannot be halved).
+        workers: threads that share the samples of a batch; on one core, or a GPU, 1. Every worker
+            draws noise of its own, so the numbers depend on how many there are.
         block_bytes: copies are worked through in blocks whose largest array, of one tail, is about
             this size, so that it stays in the cache.
 
@@ -88,6 +92,7 @@ class LikelihoodRatio:
     control_variate: JacobianControlVariate | None = JacobianControlVariate()
     probe_every: int = 1
     monitor_every: int = 20
+    workers: int = 1
     block_bytes: int = 1 << 20
 
     def __post_init__(self) -> None:
@@ -102,9 +107,9 @@ class LikelihoodRatio:
                 f"the baseline {type(self.baseline).__name__} needs at least {need} copies with "
                 f"the sampler {type(self.sampler).__name__}, got {self.copies}"
             )
-        for name in ("probe_every", "monitor_every"):
+        for name in ("probe_every", "monitor_every", "workers"):
             if (value := getattr(self, name)) < 1:
-                raise BadInput(f"{name} must be at least 1 step, got {value}")
+                raise BadInput(f"{name} must be at least 1, got {value}")
 
     def init(self, network: Sequential, params: tuple[Params, ...], loss: Loss) -> EstimatorState:
         """Nothing is remembered yet. The shapes depend on whether the loss has a derivative."""
@@ -116,13 +121,17 @@ class LikelihoodRatio:
                 "given: give one per stage, or a single one for all"
             )
         control_variate = self.control_variate or JacobianControlVariate()
-        outputs = prod(network.output_shape) if loss.differentiable else 1
+        features = network.output_shape if loss.differentiable else (*network.output_shape[:-1], 1)
         merits = tuple(Merit() for _ in network.stages)
-        evidence = tuple(
-            control_variate.init(backend, outputs, prod(shape), dtype)
-            for shape in network.noise_shapes
-        )
-        return EstimatorState(evidence, merits, merits)
+        evidence = []
+        for pathway in network.pathways:
+            outputs, units = prod(features), pathway.units
+            if pathway.mixing is not None:  # of one position
+                outputs = features[-1]
+            if is_exact(pathway, loss):  # nothing to learn
+                outputs = units = 0
+            evidence.append(control_variate.init(backend, outputs, units, dtype))
+        return EstimatorState(tuple(evidence), merits, merits)
 
     def __call__(
         self,
@@ -145,55 +154,123 @@ class LikelihoodRatio:
             BadInput: the batch does not fit the network.
         """
         x, target = batch
-        backend = same_backend(x=x, target=target)
+        same_backend(x=x, target=target)
         if x.shape[0] != target.shape[0]:
             raise BadInput(f"the batch has {x.shape[0]} inputs but {target.shape[0]} targets")
-        trace = network.run_clean(params, x)
-        losses, error = loss.value_and_gradient(trace.output, target)
-        if error is None:  # the loss takes the place of the output, with derivative 1
-            error = backend.xp.ones_like(losses)[:, None]
-        clean = CleanRun(network, params, loss, target, trace, losses, error)
-        monitor = key.step % self.monitor_every == 0 and x.shape[0] > 1
-        steps = self._predict(clean, state, monitor)
-        passes: tuple[tuple[int, ...], ...] = ()
-        if key.step % self.probe_every == 0 or any(step.weighs for step in steps):
-            passes = self.schedule.passes([i for i, step in enumerate(steps) if step.noised])
-        for block, groups in enumerate(self._blocks(trace) if passes else ()):
-            draw = Draw(self.sampler, groups, key._replace(block=block))
-            run_copies(clean, steps, passes, draw, self.baseline, self.control_variate)
+        parts = split_evenly(x.shape[0], self.workers)
+        total, monitor = x.shape[0], key.step % self.monitor_every == 0
+        results = run_together(
+            [
+                partial(
+                    self._run_part,
+                    (network, params, loss, total),
+                    (x[rows, ...], target[rows, ...]),
+                    key._replace(block=number << 16),
+                    state,
+                    monitor and rows.stop - rows.start > 1,
+                )
+                for number, rows in enumerate(parts)
+            ]
+        )
+        loss_sum, steps, passes = results[0]
+        for more_loss, more_steps, _ in results[1:]:
+            loss_sum = loss_sum + more_loss
+            for step, more in zip(steps, more_steps, strict=True):
+                step.absorb(more)
         grads: list[Params] = [{} for _ in params]
         for node, step in zip(network.stages, steps, strict=True):
             grads[node] = step.gradient()
         state = self._learn(steps, state)
         info = Figures(
             estimand=self.estimand(network, loss),
-            forward_passes=1 + self.copies * len(passes),
+            forward_passes=1 + self.copies * passes,
             weights=tuple((step.beta, step.weight, step.noised) for step in steps),
             merit=state.gradient,
             copies=self.copies,
         )
-        return Estimate(backend.xp.sum(losses) / losses.shape[0], tuple(grads), info), state
+        return Estimate(loss_sum / total, tuple(grads), info), state
+
+    def _run_part(
+        self,
+        task: tuple[Sequential, tuple[Params, ...], Loss, int],
+        batch: tuple[Array, Array],
+        key: Key,
+        state: EstimatorState,
+        monitor: bool,
+    ) -> tuple[Array, list[StageStep], int]:
+        """The clean run and the copies of a part of the batch.
+
+        Args:
+            task: the network, its parameters, the loss, and the number of samples in all parts.
+
+        Returns:
+            The sum of the losses, what every stage found, and the number of noised tails.
+        """
+        network, params, loss, total = task
+        xp = namespace(batch[0])
+        trace = network.run_clean(params, batch[0])
+        losses, error = loss.value_and_gradient(trace.output, batch[1])
+        if error is None:  # the losses take the place of the output, with derivative 1
+            error = xp.ones_like(losses)[..., None]
+        error = xp.reshape(error, (losses.shape[0], -1, error.shape[-1]))
+        clean = CleanRun(network, params, loss, batch[1], trace, losses, error)
+        steps = self._predict(clean, state, monitor, total)
+        passes = self.schedule.passes([i for i, step in enumerate(steps) if step.noised])
+        sweeps = self._sweeps(key, any(step.weighs for step in steps)) if passes else ()
+        for blocks, learner in sweeps:
+            stream = Stream.PROBE if blocks else Stream.NOISE
+            for number, groups in enumerate(self._blocks(trace)):
+                draw_key = key._replace(stream=stream, block=key.block + number)
+                draw = Draw(self.sampler, groups, draw_key, blocks)
+                run_copies(clean, steps, passes, draw, self.baseline, learner)
+        for step in steps:
+            step.finish()
+        return xp.sum(losses), steps, len(passes) * len(sweeps)
 
     def estimand(self, network: Sequential, loss: Loss) -> str:
         """Say in words whose gradient is estimated, and whether without bias."""
         return describe(self.schedule, self.control_variate, network, loss)
 
-    def _predict(self, clean: CleanRun, state: EstimatorState, monitor: bool) -> list[StageStep]:
+    def _sweeps(
+        self, key: Key, weighing: bool
+    ) -> tuple[tuple[bool, JacobianControlVariate | None], ...]:
+        """What to run copies for: (noise in blocks or not, who learns from it)."""
+        learner = self.control_variate
+        probing = learner is not None and key.step % self.probe_every == 0
+        if learner is None or learner.probe == "white":  # one noise serves both
+            return ((False, learner),) if probing or weighing else ()
+        sweeps: list[tuple[bool, JacobianControlVariate | None]] = []
+        if probing:
+            sweeps.append((True, learner))
+        if weighing:
+            sweeps.append((False, None))
+        return tuple(sweeps)
+
+    def _predict(
+        self, clean: CleanRun, state: EstimatorState, monitor: bool, total: int
+    ) -> list[StageStep]:
         """Predict every stage's credit, before any noise is drawn."""
         network, trace = clean.network, clean.trace
         steps = [
-            StageStep(network.layer(stage), visit, self._noise(stage), self.copies, monitor)
+            StageStep(
+                network.layer(stage),
+                visit,
+                network.pathways[stage],
+                network.reaches[stage],
+                self._noise(stage),
+                self.copies,
+                total,
+                monitor,
+            )
             for stage, visit in enumerate(trace.visits)
         ]
         if (control_variate := self.control_variate) is None:
             return steps
         residual = residual_weight(control_variate, clean.loss)
-        last_is_identity = ends_in_stage(network, clean.loss)
-        last_is_exact = is_last_exact(control_variate, network, clean.loss)
         for stage, step in enumerate(steps):
-            last = last_is_identity and step is steps[-1]
-            step.noised = not (last and last_is_exact)
-            step.predict(control_variate, state.evidence[stage], clean.error, last)
+            exact = is_exact(step.pathway, clean.loss)
+            step.noised = not (exact and step.layer.affine and residual in (0, "adaptive"))
+            step.predict(control_variate, state.evidence[stage], clean.error, trace.inputs, exact)
             if step.noised:
                 step.measures_residual = isinstance(residual, str)
                 step.weight = (

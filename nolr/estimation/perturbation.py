@@ -1,7 +1,8 @@
 """The copies of one step: draw their noise, run them, and compare their losses.
 
-All noised tails ride in one sweep (`nolr.tails`). What comes back is split by tail, sign, group
-and sample, (tails, signs, groups, N), and handed to the stages that were noised.
+All noised tails ride in one sweep (`nolr.tails`). What comes back is split by tail, sign, group and
+loss, (tails, signs, groups, losses), and handed to the stages that were noised. A sample has one
+loss, or where the output has positions (time steps, nodes) one of every position.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nolr.backends import backend_of, namespace
-from nolr.copies import flatten_units, tile
+from nolr.copies import tile
 from nolr.estimation.control_variates import JacobianControlVariate
 from nolr.estimation.stage import StageStep, odd_part
 from nolr.network import Sequential, Trace
 from nolr.tails import run_tails
-from nolr.types import Array, Baseline, Key, Loss, Params, Sampler
+from nolr.types import Array, Baseline, Key, Loss, Params, Sampler, Shape
 
 __all__ = ["CleanRun", "Draw", "run_copies"]
 
@@ -29,30 +30,41 @@ class CleanRun(NamedTuple):
     target: Array
     trace: Trace
     losses: Array
-    """(N,)."""
+    """(N,) or (N, positions)."""
     error: Array
-    """e, the derivative of the losses with respect to the features, (N, m)."""
+    """e, the derivative of the losses with respect to the features, (N, positions, m)."""
 
     def features(self, output: Array, losses: Array) -> Array:
         """What the control variate regresses: the output, or a loss without derivative itself."""
-        return output if self.loss.differentiable else losses[..., None]
+        return output if self.loss.differentiable else losses
 
 
 class Draw(NamedTuple):
-    """One block of noise: white η (groups, N, *noise_shape) for any stage, by key."""
+    """One block of noise by key."""
 
     sampler: Sampler
     groups: int
     key: Key
+    blocks: bool = False
+    """Whether the noise is the same all over the blocks of a stage's pathway: it has no score."""
 
-    def __call__(self, clean: CleanRun, stage: int) -> Array:
+    def white(self, clean: CleanRun, stage: int) -> Array:
+        """η of a stage, (groups, N, *shape): one number a unit, or one a block."""
+        blocks = clean.network.pathways[stage].blocks if self.blocks else None
+        shape: Shape = blocks.target if blocks else clean.network.noise_shapes[stage]
         return self.sampler.draw(
             backend_of(clean.losses),
             self.key._replace(stage=stage),
             self.groups,
-            (clean.losses.shape[0], *clean.network.noise_shapes[stage]),
+            (clean.losses.shape[0], *shape),
             clean.losses.dtype,
         )
+
+    def noise(self, clean: CleanRun, step: StageStep, stage: int, white: Array) -> Array:
+        """ε of a stage, (groups, N, *noise_shape)."""
+        blocks = clean.network.pathways[stage].blocks if self.blocks else None
+        noise = step.noise.colour(white)
+        return blocks.pull(noise) if blocks else noise
 
 
 def run_copies(
@@ -71,37 +83,39 @@ def run_copies(
         passes: the stages that are noised together, for every tail.
         draw: where the noise of this block comes from.
         baseline: what a copy's loss is compared with.
-        control_variate: collects evidence from the copies' outputs.
+        control_variate: collects evidence from the copies' outputs; None to leave it as it is.
     """
     xp, signs, samples = namespace(clean.losses), draw.sampler.signs, clean.losses.shape[0]
-    white = {stage: draw(clean, stage) for stages in passes for stage in stages}
-    noise = {stage: steps[stage].noise.colour(eta) for stage, eta in white.items()}
+    white = {stage: draw.white(clean, stage) for stages in passes for stage in stages}
+    noise = {stage: draw.noise(clean, steps[stage], stage, eta) for stage, eta in white.items()}
     copies = [{stage: _copies(noise[stage], signs) for stage in stages} for stages in passes]
     tails = run_tails(clean.network, clean.params, clean.trace, copies)
 
     losses = clean.loss(tails.output, tile(clean.target, len(passes) * len(signs) * draw.groups))
-    shape = (len(passes), len(signs), draw.groups, samples)
-    features = xp.reshape(clean.features(tails.output, losses), (*shape, -1))
-    losses = xp.reshape(losses, shape)
-    centred = losses - baseline(losses, clean.losses)
+    shape = (len(passes), len(signs), draw.groups)
+    features = xp.reshape(clean.features(tails.output, losses), (*shape, samples, -1))
+    losses = xp.reshape(losses, (*shape, -1))
+    centred = losses - baseline(losses, xp.reshape(clean.losses, (-1,)))
     odd_loss = odd_part(centred, signs)
     if control_variate is not None and len(signs) == 1:  # a pair's own difference is odd
-        features = features - clean.features(flatten_units(clean.trace.output, 1), clean.losses)
+        features = features - xp.reshape(
+            clean.features(clean.trace.output, clean.losses), (samples, -1)
+        )
     shifts = odd_part(features, signs)
     for index, stages in enumerate(passes):
-        flat = {stage: flatten_units(noise[stage], 2) for stage in stages}
-        foreseen = {stage: steps[stage].foresee(flat[stage]) for stage in stages}
+        foreseen = {stage: steps[stage].foresee(noise[stage]) for stage in stages}
         if control_variate is not None:
-            seen = (control_variate, shifts[index, ...])
             for stage in stages:
-                steps[stage].observe(*seen, flat[stage], odd_loss[index, ...], foreseen[stage])
-        if not any(steps[stage].weighs for stage in stages):
+                steps[stage].observe(
+                    control_variate, shifts[index, ...], odd_loss[index, ...], foreseen[stage]
+                )
+        if draw.blocks or not any(steps[stage].weighs for stage in stages):
             continue
         explained = sum(steps[stage].beta * foreseen[stage] for stage in stages)
         for stage in stages:
             step, local = steps[stage], tails.locals[stage]
-            score = flatten_units(step.noise.score(white[stage]), 2)
-            if stage == stages[0] and local.past is None:
+            score = step.noise.score(white[stage])
+            if stage == stages[0] and not step.layer.pulls_past:
                 step.weigh_shared(score, odd_loss[index, ...] - explained)
             else:
                 surprise = centred[index, ...] - _signed(explained, signs)
@@ -116,7 +130,7 @@ def _copies(noise: Array, signs: tuple[float, ...]) -> Array:
 
 
 def _signed(explained: Array | float, signs: tuple[float, ...]) -> Array | float:
-    """(groups, N) -> (signs, groups, N): what is foreseen is odd in the noise."""
+    """(groups, losses) -> (signs, groups, losses): what is foreseen is odd in the noise."""
     if isinstance(explained, float | int):  # nothing is foreseen
         return explained
     return namespace(explained).stack([sign * explained for sign in signs])

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nolr.backends import namespace
-from nolr.copies import flatten_units, split_copies, tile
+from nolr.copies import split_copies, tile
 from nolr.estimation.control_variates import Evidence, JacobianControlVariate
 from nolr.estimation.figures import Merit, measure
 from nolr.network import Visit
+from nolr.pathways import Pathway
 from nolr.tails import Local
-from nolr.types import Array, Layer, Noise, Params
+from nolr.types import Array, Layer, Noise, Params, Reach, Route
 
 __all__ = ["StageStep", "odd_part"]
 
@@ -37,19 +38,25 @@ def odd_part(values: Array, signs: Sequence[float]) -> Array:
 class StageStep:
     """Working memory of one stage during one step of an estimator.
 
-    Arrays have their units flattened: (N, units).
+    A sample has P losses: one, or where the output has positions one of every position. They come
+    flattened, (draws, N·P).
     """
 
     layer: Layer
     visit: Visit
+    pathway: Pathway
+    reach: Reach
     noise: Noise
     copies: int
     """Noisy copies of every sample, in all blocks together."""
+    total: int
+    """Samples of the whole batch, of which this may see a part."""
     monitor: bool
     """Whether to pull the two halves of the batch back apart, to measure signal and noise."""
-    gate: Array | None = None
+    error: Array | None = None
+    """e, the derivative of the losses with respect to the features, (N, P, m)."""
     credit: Array | None = None
-    """ĝ, fixed before the draw; None without a control variate."""
+    """ĝ (N, *noise_shape), fixed before the draw; None without a control variate."""
     beta: Array | float = 0.0
     weight: float = 1.0
     """λ."""
@@ -57,8 +64,13 @@ class StageStep:
     """Whether λ is adaptive."""
     noised: bool = True
     """False where the credit is exact, so that noise could only add variance."""
+    _route: Route | None = None
+    _jacobian: Array | None = None
+    """J̄; None where it is the identity."""
+    _moved: Array | None = None
+    """u of the last draw, (rows, units)."""
     _contracted: Array | None = None
-    """Σ weight·score over copies that share the clean local array, (N, units)."""
+    """Σ weight·score over copies that share the clean local array, (N, *noise_shape)."""
     _groups: int = 0
     _pulled: list[Params] = field(default_factory=list)
     """The gradient, in one piece or in what each half batch adds to it."""
@@ -72,37 +84,89 @@ class StageStep:
         return self.noised and (self.weight != 0 or (self.measures_residual and self.monitor))
 
     def predict(
-        self, control_variate: JacobianControlVariate, evidence: Evidence, error: Array, last: bool
+        self,
+        control_variate: JacobianControlVariate,
+        evidence: Evidence,
+        error: Array,
+        inputs: Sequence[Array],
+        exact: bool,
     ) -> None:
-        """Predict the credit ĝ of every unit from e = ∂loss/∂output (N, m)."""
-        visit = self.visit
-        self.gate = flatten_units(self.layer.gate(visit.drive, visit.past, self.noise.scale), 1)
-        # Behind the last stage lies nothing: its Jacobian is the identity.
-        self.credit = error if last else error @ control_variate.jacobian(evidence)
-        self.credit = self.credit * self.gate
+        """Predict the credit ĝ of every unit from e = ∂loss/∂features (N, P, m).
+
+        Args:
+            inputs: what entered every node of the network.
+            exact: whether the pathway leads to the features themselves, so that J̄ = I.
+        """
+        xp, samples = namespace(error), error.shape[0]
+        self.error = error
+        gate = self.layer.gate(self.visit.drive, self.visit.past, self.noise.scale)
+        self._route = route = self.pathway.route(gate, inputs)
+        if exact:
+            felt = error
+        else:
+            self._jacobian = self._within_reach(control_variate.jacobian(evidence))
+            felt = xp.reshape(error, (-1, self._jacobian.shape[0])) @ self._jacobian
+        self.credit = route.pull(xp.reshape(felt, (samples, *self.pathway.target)))
         if self.noised:
             self.beta = control_variate.beta(evidence)
         else:  # the credit is exact
             self.beta, self.weight = 1.0, 0.0
 
-    def foresee(self, noise: Array) -> Array | float:
-        """ĝ·ε, the change of the loss that the prediction foresees.
+    def _within_reach(self, jacobian: Array) -> Array:
+        """J̄ without the losses that a position does not reach: they are not weighed with its noise.
 
-        (groups, N, units) -> (groups, N).
+        Were they foreseen, they would be in ĝ and not be taken out again: a bias.
         """
-        return 0.0 if self.credit is None else namespace(noise).vecdot(noise, self.credit)
+        losses = self.error.shape[1]  # type: ignore[union-attr]
+        if losses == 1 or self.pathway.mixing is not None:  # which leads only where it reaches
+            return jacobian
+        xp = namespace(jacobian)
+        reached = self.reach.gather(xp.eye(losses, dtype=jacobian.dtype))
+        shape = (losses, -1, reached.shape[1], jacobian.shape[1] // reached.shape[1])
+        by_position = xp.reshape(jacobian, shape) * reached[:, None, :, None]
+        return xp.reshape(by_position, jacobian.shape)
+
+    def foresee(self, noise: Array) -> Array | float:
+        """ĝ·ε, the change of every loss that the prediction foresees.
+
+        (groups, N, *noise_shape) -> (groups, N·P).
+        """
+        if self.credit is None:
+            return 0.0
+        xp, groups = namespace(noise), noise.shape[0]
+        moved = self._route.push(noise)  # type: ignore[union-attr]
+        if self._jacobian is None:
+            change = moved
+        else:
+            self._moved = xp.reshape(moved, (-1, self._jacobian.shape[1]))
+            change = self._moved @ self._jacobian.T
+        change = xp.reshape(change, (groups, *self.error.shape))  # type: ignore[union-attr]
+        return xp.reshape(xp.vecdot(change, self.error), (groups, -1))
 
     def observe(
         self,
         control_variate: JacobianControlVariate,
         shift: Array,
-        noise: Array,
         odd_loss: Array,
-        foreseen: Array | float,
+        foreseen: Array,
     ) -> None:
-        """Collect evidence for later steps; this step's prediction stays as it is."""
+        """Collect evidence for later steps, of the noise that was foreseen last.
+
+        This step's prediction stays as it is.
+
+        Args:
+            shift: Δo (groups, N, P·m).
+            odd_loss: odd part of every loss, (groups, N·P).
+            foreseen: what `foresee` returned.
+        """
+        xp = namespace(shift)
+        if self._moved is None:  # J̄ = I: nothing to learn but β
+            shift = moved = xp.zeros((1, 0), dtype=shift.dtype)
+        else:
+            moved = self._moved
+            shift = xp.reshape(shift, (moved.shape[0], -1))
         seen = control_variate.observe(
-            shift, self.gate, noise, self.noise.scale, odd_loss, foreseen
+            shift, moved, xp.reshape(odd_loss, (-1,)), xp.reshape(foreseen, (-1,))
         )
         self._seen = seen if self._seen is None else self._seen.plus(seen)
 
@@ -110,10 +174,10 @@ class StageStep:
         """Add copies that share the clean local array.
 
         Args:
-            score: s (groups, N, units).
-            weights: odd part of what ĝ does not foresee of the loss, (groups, N).
+            score: s (groups, N, *noise_shape).
+            weights: odd part of what ĝ does not foresee of the losses, (groups, N·P).
         """
-        weighed = weights[..., None] * score
+        weighed = self._weigh(score, weights)
         total = weighed[0, ...] if score.shape[0] == 1 else namespace(score).sum(weighed, axis=0)
         self._contracted = total if self._contracted is None else self._contracted + total
         self._groups += score.shape[0]
@@ -125,16 +189,16 @@ class StageStep:
 
         Args:
             local: what the stage saw in these copies.
-            score: s (groups, N, units).
-            weights: what ĝ does not foresee of every copy's loss, (signs, groups, N).
+            score: s (groups, N, *noise_shape).
+            weights: what ĝ does not foresee of every copy's losses, (signs, groups, N·P).
             signs: of the copies in a group.
         """
         xp = namespace(score)
         copies = len(signs) * score.shape[0]
         weighed = xp.concat(
-            [(sign * weights[i, ...])[..., None] * score for i, sign in enumerate(signs)]
+            [self._weigh(score, sign * weights[i, ...]) for i, sign in enumerate(signs)]
         )
-        weighed = xp.reshape(weighed, (copies * score.shape[1], -1))
+        weighed = xp.reshape(weighed, (copies * score.shape[1], *score.shape[2:]))
         if local.x.shape[0] != weighed.shape[0]:
             local = Local(tile(local.x, copies), local.past)
         weighed = weighed * (1.0 / self.copies)
@@ -146,20 +210,39 @@ class StageStep:
                 self._residual = _add(self._residual, self._pull(local, weighed))
         self._pulled = _add(self._pulled, self._pull(local, delta))
 
-    def gradient(self) -> Params:
-        """The estimate of ∇θ mean loss, of all copies added so far."""
+    def _weigh(self, score: Array, weights: Array) -> Array:
+        """Every unit's score times the losses that its position reaches."""
+        xp, (groups, samples) = namespace(score), score.shape[:2]
+        weights = xp.reshape(weights, (groups, samples, -1))
+        if weights.shape[2] > 1:
+            weights = self.reach.gather(weights)
+        by_position = xp.reshape(score, (groups, samples, weights.shape[2], -1))
+        return xp.reshape(by_position * weights[..., None], score.shape)
+
+    def finish(self) -> None:
+        """No more copies will come."""
         if not self._pulled:
             self._contract()
+
+    def absorb(self, other: StageStep) -> None:
+        """Add what another part of the same batch found; both are finished."""
+        self._pulled = _merge(self._pulled, other._pulled)
+        self._residual = _merge(self._residual, other._residual)
+        if other._seen is not None:
+            self._seen = other._seen if self._seen is None else self._seen.plus(other._seen)
+
+    def gradient(self) -> Params:
+        """The estimate of ∇θ mean loss, of all copies, once it is finished."""
         first, *second = self._pulled
         return _sum(first, second[0]) if second else first
 
     def judge_gradient(self, merit: Merit) -> Merit:
         """Add this step's signal and power, if it was a monitored one."""
-        return merit.update(*measure(self._pulled)) if self.monitor else merit
+        return merit.update(*measure(self._pulled)) if len(self._pulled) == 2 else merit
 
     def judge_residual(self, merit: Merit) -> Merit:
         """The same of the residual, if its scores were weighed."""
-        return merit.update(*measure(self._residual)) if self._residual else merit
+        return merit.update(*measure(self._residual)) if len(self._residual) == 2 else merit
 
     def learn(self, control_variate: JacobianControlVariate, evidence: Evidence) -> Evidence:
         """The evidence for the next step."""
@@ -180,11 +263,9 @@ class StageStep:
         self._pulled = self._pull(local, delta)
 
     def _pull(self, local: Local, delta: Array) -> list[Params]:
-        """mean over samples of (∂v/∂θ)ᵀ δ; when monitored, what each half batch adds to it."""
+        """Mean over all samples of (∂v/∂θ)ᵀ δ; when monitored, what each half here adds to it."""
         samples = self.visit.drive.shape[0]
-        delta = delta * (1.0 / samples)
-        if delta.ndim != self.visit.drive.ndim:
-            delta = namespace(delta).reshape(delta, (-1, *self.visit.drive.shape[1:]))
+        delta = delta * (1.0 / self.total)
         if not self.monitor:
             return [self.layer.pullback(local.x, local.past, delta)]
         half = samples // 2
@@ -208,3 +289,13 @@ def _sum(a: Params, b: Params) -> Params:
 
 def _add(total: list[Params], more: list[Params]) -> list[Params]:
     return [_sum(a, b) for a, b in zip(total, more, strict=True)] if total else more
+
+
+def _merge(ours: list[Params], theirs: list[Params]) -> list[Params]:
+    """Add two parts of a batch; one of a single sample has no halves, and then the whole has none.
+
+    Halves are added to halves: samples of different halves stay independent.
+    """
+    if len(ours) != len(theirs):
+        ours, theirs = ([_sum(*part) if len(part) == 2 else part[0]] for part in (ours, theirs))
+    return _add(ours, theirs)

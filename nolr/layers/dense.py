@@ -1,8 +1,9 @@
-"""The dense layer: v = x Wᵀ + b, y = f(v + ε)."""
+"""The dense layer: v = x Wᵀ + b, y = f(v + ε), at every position of a sample that has some."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from nolr.backends import namespace
 from nolr.copies import add_noise
 from nolr.errors import BadInput
 from nolr.initializers import Initializer, he_normal
+from nolr.reach import Same
 from nolr.types import Activation, Array, Key, Params, Shape
 
 __all__ = ["Dense"]
@@ -19,6 +21,8 @@ __all__ = ["Dense"]
 @dataclass(frozen=True)
 class Dense:
     """Weights W (out, in) and bias b (out); x is (N, in), v and y are (N, out).
+
+    A sequence (N, T, in) is taken step by step, with the same weights: v and y are (N, T, out).
 
     Args:
         inputs: number of inputs of each unit.
@@ -34,6 +38,12 @@ class Dense:
     outputs: int
     activation: Activation = relu
     initializer: Initializer = he_normal
+
+    trainable: ClassVar[Literal[True]] = True
+    recurrent = False
+    pulls_past = False
+    reach = Same()
+    noise_reach = Same()
 
     def __post_init__(self) -> None:
         if min(self.inputs, self.outputs) < 1:
@@ -52,13 +62,13 @@ class Dense:
         return isinstance(self.activation, Identity)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        if input_shape != (self.inputs,):
+        if input_shape[-1:] != (self.inputs,) or len(input_shape) > 2:
             raise BadInput(
                 f"Dense({self.inputs}, {self.outputs}) expected samples of shape "
                 f"({self.inputs},), got {input_shape}: match the previous layer's output, or "
                 "put Flatten() before it"
             )
-        return (self.outputs,)
+        return (*input_shape[:-1], self.outputs)
 
     def noise_shape(self, input_shape: Shape) -> Shape:
         return self.output_shape(input_shape)
@@ -78,7 +88,10 @@ class Dense:
         return self.activation(add_noise(drive, noise)), None
 
     def pullback(self, x: Array, past: Array | None, score: Array) -> Params:
-        return {"W": score.T @ x, "b": namespace(score).sum(score, axis=0)}
+        xp = namespace(score)
+        if score.ndim > 2:
+            score, x = xp.reshape(score, (-1, self.outputs)), xp.reshape(x, (-1, self.inputs))
+        return {"W": score.T @ x, "b": xp.sum(score, axis=0)}
 
     def gate(self, drive: Array, past: Array | None, scale: float) -> Array:
         return self.activation.smoothed_derivative(drive, scale)

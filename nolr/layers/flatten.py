@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import ClassVar, Literal
 
 from nolr.backends import namespace
-from nolr.types import Array, Key, Params, Shape
+from nolr.reach import Everywhere
+from nolr.routes import Reshape
+from nolr.types import Array, Shape
 
 __all__ = ["Flatten"]
 
@@ -15,25 +18,14 @@ __all__ = ["Flatten"]
 class Flatten:
     """(N, a, b, ...) -> (N, a·b·...), in row-major order."""
 
-    affine = True
+    trainable: ClassVar[Literal[False]] = False
+    reach = Everywhere()
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return (prod(input_shape),)
 
-    def noise_shape(self, input_shape: Shape) -> None:
-        return None
-
-    def init(self, key: Key) -> Params:
-        return {}
-
-    def drive(self, params: Params, x: Array) -> Array:
+    def __call__(self, x: Array) -> Array:
         return namespace(x).reshape(x, (x.shape[0], prod(x.shape[1:])))
 
-    def respond(self, params: Params, drive: Array, noise: Array | None) -> tuple[Array, None]:
-        return drive, None
-
-    def pullback(self, x: Array, past: Array | None, score: Array) -> Params:
-        return {}
-
-    def gate(self, drive: Array, past: Array | None, scale: float) -> Array:
-        return namespace(drive).ones_like(drive)
+    def route(self, x: Array) -> Reshape:
+        return Reshape(tuple(x.shape[1:]), (prod(x.shape[1:]),))

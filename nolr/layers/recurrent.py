@@ -7,6 +7,7 @@ so everything later is a function of z, and a likelihood ratio needs no derivati
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from nolr.backends import namespace
 from nolr.copies import add_noise
 from nolr.errors import BadInput
 from nolr.initializers import Initializer, glorot_normal
-from nolr.types import Activation, Array, Key, Params, Shape
+from nolr.reach import Everywhere, Later
+from nolr.types import Activation, Array, Key, Params, Reach, Shape
 
 __all__ = ["SimpleRNN"]
 
@@ -32,7 +34,8 @@ class SimpleRNN:
         units: number of recurrent units.
         activation: the function f; tanh unless given.
         last: return h_T alone instead of all states.
-        initializer: draws W and U; b starts at 0.
+        initializer: draws W; b starts at 0.
+        recurrent_initializer: draws U; as `initializer` unless given.
 
     Raises:
         BadInput: a size below 1.
@@ -43,8 +46,20 @@ class SimpleRNN:
     activation: Activation = tanh
     last: bool = True
     initializer: Initializer = glorot_normal
+    recurrent_initializer: Initializer | None = None
 
+    trainable: ClassVar[Literal[True]] = True
     affine = False
+    recurrent = True
+    pulls_past = True
+
+    @property
+    def reach(self) -> Reach:
+        return Everywhere() if self.last else Later()
+
+    @property
+    def noise_reach(self) -> Reach:
+        return self.reach
 
     def __post_init__(self) -> None:
         if min(self.inputs, self.units) < 1:
@@ -67,8 +82,9 @@ class SimpleRNN:
 
     def init(self, key: Key) -> Params:
         # The recurrent weights have a key of their own: block 1.
+        recurrent = self.recurrent_initializer or self.initializer
         return {
-            "U": self.initializer(key._replace(block=1), (self.units, self.units)),
+            "U": recurrent(key._replace(block=1), (self.units, self.units)),
             "W": self.initializer(key, (self.units, self.inputs)),
             "b": np.zeros(self.units),
         }

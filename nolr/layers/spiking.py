@@ -15,6 +15,7 @@ Eshraghian et al.: Training spiking neural networks using lessons from deep lear
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -23,7 +24,8 @@ from nolr.backends import namespace
 from nolr.copies import add_noise
 from nolr.errors import BadInput
 from nolr.initializers import Initializer, he_normal
-from nolr.types import Array, Key, Params, Shape
+from nolr.reach import Everywhere, Later
+from nolr.types import Array, Key, Params, Reach, Shape
 
 __all__ = ["LIF"]
 
@@ -33,8 +35,9 @@ class LIF:
     """Currents or spikes x to spikes y (N, T, units).
 
     x is (N, T, in), or with `steps` a constant input (N, in), shown T = steps times (direct
-    coding): its drive is computed once for all steps. Parameters: W (units, in), b (units). The
-    past is the membrane potential u (C·N, T, units), before the reset.
+    coding): its drive is computed once for all steps. Parameters: W (units, in), b (units), and
+    decay (units) if it is learned. The past is the membrane potential u (C·N, T, units), before the
+    reset.
 
     Args:
         inputs: number of inputs a step.
@@ -43,6 +46,7 @@ class LIF:
         decay: β in [0, 1], the part of the potential that is left after one time step.
         threshold: V > 0, in units of the potential.
         reset: "zero" or "subtract".
+        learn_decay: make β a parameter of every neuron, used as if it were cut off at 0 and 1.
         initializer: draws W; b starts at 0.
 
     Raises:
@@ -55,9 +59,21 @@ class LIF:
     decay: float = 0.9
     threshold: float = 1.0
     reset: str = "zero"
+    learn_decay: bool = False
     initializer: Initializer = he_normal
 
+    trainable: ClassVar[Literal[True]] = True
     affine = False
+    recurrent = True
+    noise_reach = Later()
+
+    @property
+    def reach(self) -> Reach:
+        return Later() if self.steps is None else Everywhere()  # a constant input is in all steps
+
+    @property
+    def pulls_past(self) -> bool:
+        return self.learn_decay  # W sees the inputs alone, whatever the potential was
 
     def __post_init__(self) -> None:
         if min(self.inputs, self.units, 1 if self.steps is None else self.steps) < 1:
@@ -87,7 +103,10 @@ class LIF:
         )
 
     def init(self, key: Key) -> Params:
-        return {"W": self.initializer(key, (self.units, self.inputs)), "b": np.zeros(self.units)}
+        params = {"W": self.initializer(key, (self.units, self.inputs)), "b": np.zeros(self.units)}
+        if self.learn_decay:
+            params["decay"] = np.full(self.units, self.decay)
+        return params
 
     def drive(self, params: Params, x: Array) -> Array:
         v = x @ params["W"].T
@@ -98,16 +117,15 @@ class LIF:
 
     def respond(self, params: Params, drive: Array, noise: Array | None) -> tuple[Array, Array]:
         xp, fire = namespace(drive), Step(self.threshold)
+        decay = xp.clip(params["decay"], 0.0, 1.0) if self.learn_decay else self.decay
         current = add_noise(drive, noise)
         potential = current[:, 0, :]
         past, spikes = [potential], [fire(potential)]
         for step in range(1, current.shape[1]):
             if self.reset == "zero":
-                potential = current[:, step, :] + self.decay * (potential * (1.0 - spikes[-1]))
+                potential = current[:, step, :] + decay * (potential * (1.0 - spikes[-1]))
             else:
-                potential = (
-                    current[:, step, :] + self.decay * potential - self.threshold * spikes[-1]
-                )
+                potential = current[:, step, :] + decay * potential - self.threshold * spikes[-1]
             past.append(potential)
             spikes.append(fire(potential))
         return xp.stack(spikes, axis=1), xp.stack(past, axis=1)
@@ -116,7 +134,13 @@ class LIF:
         xp = namespace(score)
         # A constant input needs one product for all steps.
         rows = xp.sum(score, axis=1) if self.steps else xp.reshape(score, (-1, self.units))
-        return {"W": rows.T @ xp.reshape(x, (-1, self.inputs)), "b": xp.sum(rows, axis=0)}
+        grads = {"W": rows.T @ xp.reshape(x, (-1, self.inputs)), "b": xp.sum(rows, axis=0)}
+        if self.learn_decay:
+            before = past[:, :-1, :]  # type: ignore[index]
+            if self.reset == "zero":
+                before = before * (1.0 - Step(self.threshold)(before))
+            grads["decay"] = xp.sum(score[:, 1:, :] * before, axis=(0, 1))
+        return grads
 
     def gate(self, drive: Array, past: Array | None, scale: float) -> Array:
         return Step(self.threshold).smoothed_derivative(past, scale)

@@ -25,6 +25,7 @@ class Recipe:
         data: the split that the settings ask for, prepared for the network.
         prepare: turns inputs in the units of their source into what the network reads.
         build: makes the network.
+        settle: decides what the settings leave open, before anything else.
     """
 
     name: str
@@ -33,3 +34,4 @@ class Recipe:
     data: Callable[[Settings], Split]
     prepare: Callable[[np.ndarray], np.ndarray]
     build: Callable[[Settings], Sequential]
+    settle: Callable[[Settings], Settings] = lambda settings: settings

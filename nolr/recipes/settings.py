@@ -12,6 +12,7 @@ from math import ceil
 from typing import Any
 
 from nolr.activations import Identity, ReLU, Sigmoid, Step, Tanh
+from nolr.augmentation import FeatureDropout
 from nolr.backends import get_backend
 from nolr.data.dataset import Split
 from nolr.errors import BadInput, nearest
@@ -71,10 +72,14 @@ class Settings:
     noise_source: str = "device"
     dtype: str = "float32"
     threads: int = 0
+    workers: int = 1
     data_dir: str = ""
+    variant: str = ""
     hidden: tuple[int, ...] = (128, 64)
     activation: str = "relu"
     time_steps: int = 6
+    embedding: int = 64
+    vocabulary: int = 10_000
     loss: str = "cross-entropy"
     copies: int = 2
     sigma: float = 0.1
@@ -85,6 +90,7 @@ class Settings:
     residual: float | str = "adaptive"
     forgetting: float = 0.98
     ridge: float = 0.01
+    probe: str = "white"
     probe_every: int = 1
     monitor_every: int = 20
     optimizer: str = "adam"
@@ -92,6 +98,8 @@ class Settings:
     learning_rate_schedule: str = "constant"
     momentum: float = 0.9
     weight_decay: float = 0.0
+    l2: float = 0.0
+    dropout: float = 0.0
     batch_size: int = 32
     epochs: int = 30
     patience: int = 0
@@ -173,8 +181,10 @@ def _optimizer(settings: Settings, steps: int) -> Optimizer:
     if settings.learning_rate_schedule == "cosine":
         rate = Cosine(settings.learning_rate, steps)
     if settings.optimizer == "sgd":
+        if settings.l2:
+            raise BadInput("l2 is a setting of adam: with sgd it is the same as weight_decay")
         return SGD(rate, settings.momentum, settings.weight_decay)
-    return Adam(rate, weight_decay=settings.weight_decay)
+    return Adam(rate, weight_decay=settings.weight_decay, l2=settings.l2)
 
 
 def build_trainer(settings: Settings, network: Sequential, data: Split) -> Trainer:
@@ -196,9 +206,11 @@ def build_trainer(settings: Settings, network: Sequential, data: Split) -> Train
             residual=settings.residual,
             forgetting=settings.forgetting,
             ridge=settings.ridge,
+            probe=settings.probe,
         ),
         probe_every=settings.probe_every,
         monitor_every=settings.monitor_every,
+        workers=settings.workers,
     )
     return Trainer(
         network=network,
@@ -212,4 +224,7 @@ def build_trainer(settings: Settings, network: Sequential, data: Split) -> Train
         seed=settings.seed,
         patience=settings.patience,
         dtype=settings.dtype,
+        augmentation=FeatureDropout(settings.dropout, settings.noise_source)
+        if settings.dropout
+        else None,
     )

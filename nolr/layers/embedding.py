@@ -1,0 +1,93 @@
+"""The embedding: v = the row of W that a token's number picks, y = v + ε.
+
+It is a dense layer on one-hot rows that are never written out: the product is a look-up, and the
+pullback adds every token's score to its row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from nolr.backends import backend_of, namespace
+from nolr.copies import add_noise
+from nolr.errors import BadInput
+from nolr.initializers import Initializer, Normal
+from nolr.reach import Same
+from nolr.types import Array, Key, Params, Shape
+
+__all__ = ["Embedding"]
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Token numbers x (N, T) to v and y (N, T, units); W is (tokens, units).
+
+    The numbers may come as floating-point numbers, which hold them exactly up to 2²⁴.
+
+    Args:
+        tokens: size of the vocabulary.
+        units: number of features of a token.
+        initializer: draws W.
+
+    Raises:
+        BadInput: a size below 1, a vocabulary of more than 2²⁴ tokens, or, when it is run, a number
+            outside 0..tokens-1.
+    """
+
+    tokens: int
+    units: int
+    initializer: Initializer = Normal()
+
+    trainable: ClassVar[Literal[True]] = True
+    affine = True
+    recurrent = False
+    pulls_past = False
+    reach = Same()
+    noise_reach = Same()
+
+    def __post_init__(self) -> None:
+        if min(self.tokens, self.units) < 1 or self.tokens > 1 << 24:
+            raise BadInput(
+                f"Embedding needs 1 to {1 << 24} tokens and at least one unit, got {self.tokens} "
+                f"and {self.units}"
+            )
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if len(input_shape) != 1:
+            raise BadInput(
+                f"Embedding({self.tokens}, {self.units}) expected samples of shape (time steps,), "
+                f"got {input_shape}: one token a step"
+            )
+        return (input_shape[0], self.units)
+
+    def noise_shape(self, input_shape: Shape) -> Shape:
+        return self.output_shape(input_shape)
+
+    def init(self, key: Key) -> Params:
+        return {"W": self.initializer(key, (self.tokens, self.units))}
+
+    def drive(self, params: Params, x: Array) -> Array:
+        xp, numbers = namespace(x), self._numbers(x)
+        lowest, highest = int(xp.min(numbers)), int(xp.max(numbers))
+        if lowest < 0 or highest >= self.tokens:
+            raise BadInput(
+                f"Embedding({self.tokens}, {self.units}) expected token numbers in "
+                f"0..{self.tokens - 1}, got {lowest} to {highest}: use the vocabulary that it was "
+                "made for"
+            )
+        return xp.reshape(xp.take(params["W"], numbers, axis=0), (*x.shape, self.units))
+
+    def respond(self, params: Params, drive: Array, noise: Array | None) -> tuple[Array, None]:
+        return add_noise(drive, noise), None
+
+    def pullback(self, x: Array, past: Array | None, score: Array) -> Params:
+        values = namespace(score).reshape(score, (-1, self.units))
+        return {"W": backend_of(score).scatter_add(self._numbers(x), values, self.tokens)}
+
+    def gate(self, drive: Array, past: Array | None, scale: float) -> Array:
+        return namespace(drive).ones_like(drive)
+
+    def _numbers(self, x: Array) -> Array:
+        xp = namespace(x)
+        return xp.astype(xp.reshape(x, (-1,)), xp.int64)

@@ -1,0 +1,73 @@
+"""Pathways: what lies between the noise of a stage and the units whose Jacobian is learned.
+
+    ε ── gate a ── own pooling ── blocks, or the mixing of nodes ──> u        Δo ≈ J̄ u
+    ĝ <──────────── the same way, transposed ──────────────────────  J̄ᵀe
+
+A pathway is known for every sample before any noise is drawn and has no weights in it: the gate
+says which units respond, the pooling behind a stage who won, blocks what the later pooling cannot
+tell apart, and the mixing how far a change spreads over a graph. What is left to learn, J̄, is then
+small, and nearly the same for all samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from nolr.routes import Chain, Gate, WindowSum
+from nolr.types import Array, Fixed, Route, Shape
+
+__all__ = ["Pathway"]
+
+
+@dataclass(frozen=True)
+class Pathway:
+    """The pathway of one stage, as far as the network alone decides it."""
+
+    followers: tuple[tuple[int, Fixed], ...]
+    """The links without parameters behind the stage, each with its index in the network."""
+    source: Shape
+    """Shape of the noise."""
+    pooled: Shape
+    """Shape behind the followers."""
+    probe: int
+    """Side of the blocks of pixels in `source` that all pooling behind the stage takes together;
+    1: every unit for itself."""
+    tie: int
+    """The same of the pixels in `pooled` and the pooling behind the followers."""
+    mixing: Route | None
+    """How later links mix positions that are all alike, as the nodes of a graph are: then one J̄
+    serves every position. None where every unit has a Jacobian of its own."""
+    complete: bool
+    """Whether it leads to the output itself, so that J̄ = I."""
+
+    @property
+    def target(self) -> Shape:
+        """Shape of u."""
+        return WindowSum(self.tie, self.pooled).target if self.tie > 1 else self.pooled
+
+    @property
+    def units(self) -> int:
+        """Number of units whose Jacobian is learned: of a position where positions are alike."""
+        return prod(self.target) if self.mixing is None else self.target[-1]
+
+    @property
+    def blocks(self) -> WindowSum | None:
+        """Noise that is the same all over a block is the `pull` of one number a block."""
+        return WindowSum(self.probe, self.source) if self.probe > 1 else None
+
+    def route(self, gate: Array, inputs: Sequence[Array]) -> Chain:
+        """The pathway of every sample of a batch.
+
+        Args:
+            gate: a (N, *source).
+            inputs: what entered every node of the network.
+        """
+        links: list[Route] = [Gate(gate)]
+        links += [node.route(inputs[index]) for index, node in self.followers]
+        if self.tie > 1:
+            links.append(WindowSum(self.tie, self.pooled))
+        if self.mixing is not None:
+            links.append(self.mixing)
+        return Chain(links)

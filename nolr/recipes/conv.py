@@ -1,0 +1,106 @@
+"""Convolutional classifiers, their Jacobians learned from noise in blocks of pixels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nolr.activations import identity
+from nolr.data import Dataset, load_cifar10
+from nolr.errors import BadInput
+from nolr.layers import Conv2D, Dense, Flatten, MaxPool2D
+from nolr.network import Residual, Sequential
+from nolr.recipes.images import Images, Standardised, fashion_mnist, mnist
+from nolr.recipes.recipe import Recipe
+from nolr.recipes.settings import Settings
+from nolr.recipes.variants import first_at_hand
+
+__all__ = ["CIFAR10_CONV", "FASHION_CONV", "MNIST_CONV"]
+
+
+def _channels(settings: Settings) -> tuple[int, ...]:
+    if len(settings.hidden) != 3:
+        raise BadInput(
+            f"a convolutional recipe has three numbers of channels, got hidden={settings.hidden}"
+        )
+    return settings.hidden
+
+
+def _three_convolutions(settings: Settings) -> Sequential:
+    first, second, third = _channels(settings)
+    return Sequential(
+        Conv2D(1, first, padding=1),
+        MaxPool2D(2),
+        Conv2D(first, second, padding=1),
+        MaxPool2D(2),
+        Conv2D(second, third, padding=1),
+        Flatten(),
+        Dense(third * 7 * 7, 10, identity),
+        input_shape=(1, 28, 28),
+    )
+
+
+def _resnet5(settings: Settings) -> Sequential:
+    """Four convolutions, the last with a skip connection, and a dense layer."""
+    first, second, third = _channels(settings)
+    return Sequential(
+        Conv2D(3, first, padding=1),
+        Conv2D(first, second, padding=1),
+        MaxPool2D(2),
+        Conv2D(second, third, padding=1),
+        Residual(Conv2D(third, third, padding=1)),
+        MaxPool2D(4),
+        Flatten(),
+        Dense(third * 4 * 4, 10, identity),
+        input_shape=(3, 32, 32),
+    )
+
+
+def _cifar10(settings: Settings) -> tuple[Dataset, Dataset]:
+    return load_cifar10(settings.data_dir or None, settings.variant)
+
+
+# Means and deviations over the official training sets, in grey values 0..1.
+MNIST = Standardised((1, 28, 28), (0.1307,), (0.3081,))
+FASHION = Standardised((1, 28, 28), (0.2860,), (0.3530,))
+CIFAR10 = Standardised((3, 32, 32), (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+
+MNIST_CONV = Recipe(
+    name="mnist-conv",
+    summary="MNIST, three convolutions 1-8-16-32 and a dense layer",
+    settings=Settings(
+        hidden=(8, 16, 32),
+        sigma=0.3,
+        residual=0.0,
+        forgetting=0.95,
+        ridge=0.05,
+        probe="block",
+        probe_every=4,
+        learning_rate=2e-3,
+        learning_rate_schedule="cosine",
+        batch_size=128,
+        validation_fraction=0.05,
+        epochs=8,
+    ),
+    data=Images(mnist, MNIST),
+    prepare=MNIST,
+    build=_three_convolutions,
+)
+
+FASHION_CONV = replace(
+    MNIST_CONV,
+    name="fashion-conv",
+    summary="Fashion-MNIST, three convolutions 1-8-16-32 and a dense layer",
+    data=Images(fashion_mnist, FASHION),
+    prepare=FASHION,
+)
+
+CIFAR10_CONV = replace(
+    MNIST_CONV,
+    name="cifar10-conv",
+    settings=replace(MNIST_CONV.settings, sigma=0.1, learning_rate=1e-3, batch_size=64, epochs=12),
+    summary="CIFAR-10 (or the part or the JPEG copy at hand), ResNet-5",
+    data=Images(_cifar10, CIFAR10),
+    prepare=CIFAR10,
+    build=_resnet5,
+    settle=first_at_hand("cifar-10", "cifar-10-jpeg", "cifar-10-subset"),
+)

@@ -1,0 +1,65 @@
+"""Spiking classifiers: leaky integrate-and-fire layers, trained through their noise.
+
+Direct coding: the image is a constant current into the first layer. The answer is the mean current
+into the output neurons.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+from nolr.activations import identity
+from nolr.layers import LIF, Dense, Flatten, MeanOverTime
+from nolr.network import Sequential
+from nolr.recipes.images import Images, fashion_mnist, grey, mnist
+from nolr.recipes.recipe import Recipe
+from nolr.recipes.settings import Settings
+
+__all__ = ["FASHION_SPIKING", "MNIST_SPIKING"]
+
+
+def _build(settings: Settings) -> Sequential:
+    sizes = (784, *settings.hidden)
+    first, *later = [
+        LIF(a, b, steps=None if index else settings.time_steps)
+        for index, (a, b) in enumerate(pairwise(sizes))
+    ]
+    return Sequential(
+        Flatten(),
+        first,
+        *later,
+        MeanOverTime(),
+        Dense(sizes[-1], 10, identity),
+        input_shape=(28, 28),
+    )
+
+
+MNIST_SPIKING = Recipe(
+    name="mnist-spiking",
+    summary="MNIST, spiking LIF 784-256-128-10, 8 time steps",
+    settings=Settings(
+        hidden=(256, 128),
+        time_steps=8,
+        sigma=0.5,
+        residual=0.0,
+        probe_every=2,
+        learning_rate=2e-3,
+        learning_rate_schedule="cosine",
+        batch_size=128,
+        validation_fraction=0.05,
+        dropout=0.2,
+        epochs=12,
+    ),
+    data=Images(mnist, grey),
+    prepare=grey,
+    build=_build,
+)
+
+FASHION_SPIKING = replace(
+    MNIST_SPIKING,
+    name="fashion-spiking",
+    summary="Fashion-MNIST, spiking LIF 784-256-128-10, 8 time steps",
+    settings=replace(MNIST_SPIKING.settings, dropout=0.0),
+    data=Images(fashion_mnist, grey),
+)
