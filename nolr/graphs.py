@@ -44,6 +44,11 @@ class GraphOperator:
         ones.data = np.ones_like(ones.data)
         return GraphOperator(ones)
 
+    @cached_property
+    def squares(self) -> GraphOperator:
+        """The matrix with squared entries."""
+        return GraphOperator(self.matrix.power(2))
+
     def after(self, first: GraphOperator) -> GraphOperator:
         """This operator applied to what `first` returns."""
         return GraphOperator(self.matrix @ first.matrix)
@@ -62,6 +67,10 @@ class GraphOperator:
     def pull(self, credit: Array) -> Array:
         """The same with the transposed matrix."""
         return self._product(credit, transposed=True)
+
+    def variance(self, variance: Array) -> Array:
+        """Variances of what independent changes become."""
+        return self.squares.push(variance)
 
     def _product(self, x: Array, transposed: bool) -> Array:
         xp = namespace(x)

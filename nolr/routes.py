@@ -1,6 +1,7 @@
 """Routes: linear maps that carry a small change onwards, and credit back.
 
     push: (..., N, *from) -> (..., N, *to)        pull, its transpose: (N, *to) -> (N, *from)
+    variance: that of independent changes, (N, *from) -> (N, *to)
 
 A route is what a link without parameters does to a small change: a pool whose winners are known, a
 mean over time, a gate. It has no weights, so pulling credit through it is no backpropagation: it
@@ -10,7 +11,7 @@ says which units took part, as the gate of an activation does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nolr.backends import namespace
 from nolr.types import Array, Route, Shape
@@ -30,6 +31,9 @@ class Gate:
     def pull(self, credit: Array) -> Array:
         return credit * self.slopes
 
+    def variance(self, variance: Array) -> Array:
+        return variance * (self.slopes * self.slopes)
+
 
 @dataclass(frozen=True)
 class Reshape:
@@ -45,6 +49,9 @@ class Reshape:
     def pull(self, credit: Array) -> Array:
         return namespace(credit).reshape(credit, (credit.shape[0], *self.source))
 
+    def variance(self, variance: Array) -> Array:
+        return self.push(variance)
+
 
 @dataclass(frozen=True)
 class WeightedSum:
@@ -58,6 +65,9 @@ class WeightedSum:
 
     def pull(self, credit: Array) -> Array:
         return self.weights[:, None] * credit[:, None, :]
+
+    def variance(self, variance: Array) -> Array:
+        return (self.weights * self.weights) @ variance
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,9 @@ class WindowSum:
             spread = xp.concat([spread, edge], axis=-2)
         return spread
 
+    def variance(self, variance: Array) -> Array:
+        return self.push(variance)
+
 
 @dataclass(frozen=True)
 class Winners:
@@ -118,6 +131,9 @@ class Winners:
         for pixels, share in zip(self._places(), self.shares, strict=True):
             spread[pixels] = credit * share
         return spread
+
+    def variance(self, variance: Array) -> Array:
+        return replace(self, shares=[share * share for share in self.shares]).push(variance)
 
     def windows(self, image: Array) -> list[Array]:
         """The first pixels of all windows, then the second ones, and so on."""
@@ -163,3 +179,9 @@ class Chain:
         for link in reversed(self.links):
             credit = link.pull(credit)
         return credit
+
+    def variance(self, variance: Array) -> Array:
+        """Exact where no link brings together what another one has spread: so everywhere here."""
+        for link in self.links:
+            variance = link.variance(variance)
+        return variance

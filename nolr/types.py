@@ -168,6 +168,9 @@ class Route(Protocol):
     def pull(self, credit: Array) -> Array:
         """The transpose: (N, *to) -> (N, *from)."""
 
+    def variance(self, variance: Array) -> Array:
+        """Variances of what independent changes become: (N, *from) -> (N, *to)."""
+
 
 class Fixed(Protocol):
     """A link without parameters, and hence without noise: y = f(x)."""

@@ -15,21 +15,21 @@ from nolr.estimation.figures import Merit
 def test_jacobian_is_the_ridge_regression_of_the_output_on_what_moved():
     rng = np.random.default_rng(0)
     jacobian = rng.normal(size=(3, 5))
-    moved = 0.1 * rng.normal(size=(8000, 5)) * rng.uniform(0.5, 1.0, size=(8000, 5))
+    gate = rng.uniform(0.5, 1.0, size=(8000, 5))
+    moved = 0.1 * rng.normal(size=(8000, 5)) * gate
+    energy = 0.1**2 * (gate**2).sum(axis=0)  # the expected one: what was drawn differs a little
     shift = moved @ jacobian.T
     nothing = np.zeros(8000)
     for ridge in (0.0, 0.3):
         control_variate = JacobianControlVariate(ridge=ridge)
-        seen = control_variate.observe(shift, moved, nothing, nothing)
+        seen = control_variate.observe(shift, moved, energy, nothing, nothing)
         start = control_variate.init(get_backend("numpy"), 3, 5, np.float64)
         found = control_variate.jacobian(control_variate.learn(start, seen))
-        energy = (moved**2).sum(axis=0)
         expected = shift.T @ moved / (energy + ridge * energy.mean())
         np.testing.assert_allclose(found, expected, rtol=1e-12)
     # 8000 draws: entries differ from the true Jacobian by about sqrt(5 / 8000) of their size
-    control_variate = JacobianControlVariate(ridge=0.0)
-    found = control_variate.jacobian(control_variate.observe(shift, moved, nothing, nothing))
-    assert np.abs(found - jacobian).max() < 0.15
+    seen = JacobianControlVariate().observe(shift, moved, energy, nothing, nothing)
+    assert np.abs(JacobianControlVariate(ridge=0.0).jacobian(seen) - jacobian).max() < 0.15
 
 
 def test_beta_is_the_regression_of_the_odd_loss_on_what_was_foreseen():
@@ -37,7 +37,9 @@ def test_beta_is_the_regression_of_the_odd_loss_on_what_was_foreseen():
     foreseen = rng.normal(size=500)
     odd_loss = 0.4 * foreseen + 0.01 * rng.normal(size=500)
     control_variate = JacobianControlVariate()
-    seen = control_variate.observe(np.zeros((500, 2)), np.zeros((500, 3)), odd_loss, foreseen)
+    seen = control_variate.observe(
+        np.zeros((500, 2)), np.zeros((500, 3)), np.zeros(3), odd_loss, foreseen
+    )
     expected = sum(odd_loss * foreseen) / sum(foreseen**2)
     assert control_variate.beta(seen) == pytest.approx(expected, rel=1e-12)
     assert control_variate.beta(seen) == pytest.approx(0.4, abs=0.01)
@@ -45,13 +47,17 @@ def test_beta_is_the_regression_of_the_odd_loss_on_what_was_foreseen():
 
 def test_evidence_of_two_blocks_is_that_of_both_together(backend):
     rng = np.random.default_rng(2)
-    arrays = [backend.asarray(rng.normal(size=shape)) for shape in ((8, 2), (8, 3), (8,), (8,))]
+    shapes = ((8, 2), (8, 3), (8, 3), (8,), (8,))
+    shift, moved, energies, *losses = (backend.asarray(rng.normal(size=shape)) for shape in shapes)
     control_variate = JacobianControlVariate()
-    whole = control_variate.observe(*arrays)
-    parts = [
-        control_variate.observe(*(array[rows, ...] for array in arrays))
-        for rows in (slice(0, 3), slice(3, 8))
-    ]
+
+    def observe(rows):
+        energy = backend.xp.sum(energies[rows, ...], axis=0)
+        seen = [array[rows, ...] for array in losses]
+        return control_variate.observe(shift[rows, ...], moved[rows, ...], energy, *seen)
+
+    whole = observe(slice(0, 8))
+    parts = [observe(rows) for rows in (slice(0, 3), slice(3, 8))]
     for together, expected in zip(parts[0].plus(parts[1]), whole, strict=True):
         np.testing.assert_allclose(backend.to_host(together), backend.to_host(expected), rtol=1e-12)
 

@@ -294,14 +294,17 @@ def test_a_pathway_goes_by_the_inputs_of_its_own_followers():
 
 
 @dataclass(frozen=True)
-class OneByOne:
-    """Noise in one unit after another: draws that are orthogonal, so that regressions are exact."""
+class Orthogonal:
+    """Draws with the second moments of white noise in every sample: regressions are exact."""
 
     signs = (1.0, -1.0)
 
     def draw(self, backend, key, groups, shape, dtype):
         samples, *units = shape
-        rows = np.eye(prod(units))[np.arange(groups) % prod(units)]
+        rows = (
+            np.sqrt(groups)
+            * np.linalg.qr(np.random.default_rng(key.stage).normal(size=(groups, prod(units))))[0]
+        )
         rows = np.broadcast_to(rows[:, None, :], (groups, samples, prod(units)))
         return np.ascontiguousarray(rows).reshape(groups, *shape)
 
@@ -381,7 +384,7 @@ def make_linear(name, probe="white"):
     method = LikelihoodRatio(
         Gaussian(1e-4),
         copies=2 * units,
-        sampler=OneByOne(),
+        sampler=Orthogonal(),
         control_variate=JacobianControlVariate(residual=0, ridge=0.0, probe=probe),
         block_bytes=1 << 30,
     )

@@ -127,6 +127,17 @@ def test_pull_is_the_transposed_matrix(name, backend):
         np.testing.assert_allclose(pulled[n].reshape(-1), expected, rtol=1e-12, atol=1e-13)
 
 
+@every_route
+def test_variances_are_those_of_independent_changes(name, backend):
+    make, source, target, matrices = ROUTES[name]
+    variance = np.random.default_rng(3).uniform(0.5, 2.0, size=(SAMPLES, *source))
+    found = backend.to_host(make(backend).variance(backend.asarray(variance)))
+    assert found.shape == (SAMPLES, *target)
+    for n, matrix in enumerate(matrices):
+        expected = matrix**2 @ variance[n].reshape(-1)
+        np.testing.assert_allclose(found[n].reshape(-1), expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [

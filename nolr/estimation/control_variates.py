@@ -7,7 +7,7 @@ The loss of a copy is one number, but its output o is m numbers, for free. A sta
 
 For every stage, keep a running regression of the output change Δo on u,
 
-    J̄ = Σ Δo uᵀ / (Σ u² + ridge),
+    J̄ = Σ Δo uᵀ / (Σ E[u²] + ridge),
 
 which is itself a likelihood-ratio estimate of the mean Jacobian of the tail. With the loss's own
 derivative e = ∂loss/∂o it predicts the credit of every unit, per sample, ĝ = pathwayᵀ (J̄ᵀe), and
@@ -55,7 +55,7 @@ class Evidence(NamedTuple):
     moment: Array
     """Σ Δo uᵀ, (m, units)."""
     energy: Array
-    """Σ u², (units,)."""
+    """Σ E[u²], (units,)."""
     covariance: Array
     """Σ odd loss · (ĝ·ε), ()."""
     power: Array
@@ -129,19 +129,22 @@ class JacobianControlVariate:
         xp = namespace(evidence.power)
         return xp.minimum(xp.maximum(evidence.covariance / (evidence.power + TINY), 0.0), 1.0)
 
-    def observe(self, shift: Array, moved: Array, odd_loss: Array, foreseen: Array) -> Evidence:
+    def observe(
+        self, shift: Array, moved: Array, energy: Array, odd_loss: Array, foreseen: Array
+    ) -> Evidence:
         """The evidence in one block of draws.
 
         Args:
             shift: Δo, the odd part of the output (rows, m).
             moved: u (rows, units).
+            energy: Σ E[u²] over the rows, (units,): known, so it need not be estimated.
             odd_loss: odd part of the loss, (draws,).
             foreseen: ĝ·ε, (draws,).
         """
         xp = namespace(shift)
         return Evidence(
             moment=shift.T @ moved,
-            energy=xp.vecdot(moved, moved, axis=-2),
+            energy=energy,
             covariance=xp.vecdot(odd_loss, foreseen),
             power=xp.vecdot(foreseen, foreseen),
         )

@@ -106,9 +106,8 @@ def run_copies(
         foreseen = {stage: steps[stage].foresee(noise[stage]) for stage in stages}
         if control_variate is not None:
             for stage in stages:
-                steps[stage].observe(
-                    control_variate, shifts[index, ...], odd_loss[index, ...], foreseen[stage]
-                )
+                seen = (shifts[index, ...], odd_loss[index, ...], foreseen[stage], draw.blocks)
+                steps[stage].observe(control_variate, *seen)
         if draw.blocks or not any(steps[stage].weighs for stage in stages):
             continue
         explained = sum(steps[stage].beta * foreseen[stage] for stage in stages)

@@ -149,6 +149,7 @@ class StageStep:
         shift: Array,
         odd_loss: Array,
         foreseen: Array,
+        blocks: bool,
     ) -> None:
         """Collect evidence for later steps, of the noise that was foreseen last.
 
@@ -158,17 +159,32 @@ class StageStep:
             shift: Δo (groups, N, P·m).
             odd_loss: odd part of every loss, (groups, N·P).
             foreseen: what `foresee` returned.
+            blocks: whether the noise was the same all over a block.
         """
-        xp = namespace(shift)
+        xp, groups = namespace(shift), shift.shape[0]
         if self._moved is None:  # J̄ = I: nothing to learn but β
             shift = moved = xp.zeros((1, 0), dtype=shift.dtype)
+            energy = moved[0, :]
         else:
             moved = self._moved
             shift = xp.reshape(shift, (moved.shape[0], -1))
+            energy = (groups * self.noise.scale**2) * self._spread(blocks)
         seen = control_variate.observe(
-            shift, moved, xp.reshape(odd_loss, (-1,)), xp.reshape(foreseen, (-1,))
+            shift, moved, energy, xp.reshape(odd_loss, (-1,)), xp.reshape(foreseen, (-1,))
         )
         self._seen = seen if self._seen is None else self._seen.plus(seen)
+
+    def _spread(self, blocks: bool) -> Array:
+        """E[u²] for noise of level 1, summed over samples (and positions that are alike)."""
+        xp, route = namespace(self.credit), self._route
+        ones = xp.ones_like(self.credit)
+        if blocks and self.pathway.probe > 1:  # a block moves as one
+            together = route.push(ones)  # type: ignore[union-attr]
+            variance = together * together
+        else:
+            variance = route.variance(ones)  # type: ignore[union-attr]
+        rows = xp.reshape(variance, (-1, self._jacobian.shape[1]))  # type: ignore[union-attr]
+        return xp.sum(rows, axis=0)
 
     def weigh_shared(self, score: Array, weights: Array) -> None:
         """Add copies that share the clean local array.
