@@ -9,6 +9,7 @@ of being assumed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import pi, sqrt
@@ -66,13 +67,30 @@ class ReLU:
 
 @dataclass(frozen=True)
 class Tanh:
-    """f(z) = tanh z; the derivative 1 - tanh² is smoothed by quadrature."""
+    """f(z) = tanh z; the derivative 1 - tanh² is smoothed by quadrature.
+
+    The tanh of the other two nodes, v ± √3 σ, follows from t = tanh v by the addition theorem. With
+    s = tanh √3 σ and q = t² s² the mean is (1 - t²) (2 + (1 - s²) (1 + q)/(1 - q)²) / 3.
+    """
 
     def __call__(self, z: Array) -> Array:
         return namespace(z).tanh(z)
 
     def smoothed_derivative(self, v: Array, scale: float) -> Array:
-        return _smooth(lambda u: 1.0 - self(u) ** 2, v, scale)
+        square = math.tanh(sqrt(3.0) * scale) ** 2
+        slope = self(v)
+        slope *= slope
+        mean = slope * square  # q
+        rest = 1.0 - mean
+        rest *= rest
+        mean += 1.0
+        mean /= rest
+        mean *= (1.0 - square) / 3.0
+        mean += 2.0 / 3.0
+        slope -= 1.0
+        mean *= slope
+        mean *= -1.0
+        return mean
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from nolr.backends import namespace
 from nolr.types import Array
 
-__all__ = ["add_noise", "flatten_units", "split_copies", "tile"]
+__all__ = ["add_noise", "flatten_units", "fresh_noisy", "split_copies", "tile"]
 
 
 def tile(array: Array, copies: int) -> Array:
@@ -31,6 +31,11 @@ def add_noise(drive: Array, noise: Array | None) -> Array:
         return drive + noise
     z = split_copies(noise, drive.shape[0]) + drive
     return namespace(z).reshape(z, noise.shape)
+
+
+def fresh_noisy(drive: Array, noise: Array | None) -> Array:
+    """The same as an array of its own, that can be written."""
+    return namespace(drive).asarray(drive, copy=True) if noise is None else add_noise(drive, noise)
 
 
 def flatten_units(array: Array, leading: int) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 
 from nolr.activations import tanh
 from nolr.backends import namespace
-from nolr.copies import add_noise
+from nolr.copies import fresh_noisy
 from nolr.errors import BadInput
 from nolr.initializers import Initializer, glorot_normal
 from nolr.reach import Everywhere, Later
@@ -95,15 +95,17 @@ class SimpleRNN:
         return v
 
     def respond(self, params: Params, drive: Array, noise: Array | None) -> tuple[Array, Array]:
-        xp, recurrent = namespace(drive), params["U"].T
-        current = add_noise(drive, noise)
-        past = [current[:, 0, :]]
-        states = [self.activation(past[0])]
-        for step in range(1, current.shape[1]):
-            past.append(current[:, step, :] + states[-1] @ recurrent)
-            states.append(self.activation(past[-1]))
-        y = states[-1] if self.last else xp.stack(states, axis=1)
-        return y, xp.stack(past, axis=1)
+        recurrent = params["U"].T
+        past = fresh_noisy(drive, noise)  # z_t is completed in place, step by step
+        states = None if self.last else namespace(past).empty_like(past)
+        state = self.activation(past[:, 0, :])
+        for step in range(past.shape[1]):
+            if step:
+                past[:, step, :] += state @ recurrent
+                state = self.activation(past[:, step, :])
+            if states is not None:
+                states[:, step, :] = state
+        return state if states is None else states, past
 
     def pullback(self, x: Array, past: Array | None, score: Array) -> Params:
         xp = namespace(score)

@@ -21,7 +21,7 @@ import numpy as np
 
 from nolr.activations import Step
 from nolr.backends import namespace
-from nolr.copies import add_noise
+from nolr.copies import fresh_noisy
 from nolr.errors import BadInput
 from nolr.initializers import Initializer, he_normal
 from nolr.reach import Everywhere, Later
@@ -118,17 +118,17 @@ class LIF:
     def respond(self, params: Params, drive: Array, noise: Array | None) -> tuple[Array, Array]:
         xp, fire = namespace(drive), Step(self.threshold)
         decay = xp.clip(params["decay"], 0.0, 1.0) if self.learn_decay else self.decay
-        current = add_noise(drive, noise)
-        potential = current[:, 0, :]
-        past, spikes = [potential], [fire(potential)]
-        for step in range(1, current.shape[1]):
+        past = fresh_noisy(drive, noise)  # u_t is completed in place, step by step
+        spikes = xp.empty_like(past)
+        spike = spikes[:, 0, :] = fire(past[:, 0, :])
+        for step in range(1, past.shape[1]):
+            before = past[:, step - 1, :]
             if self.reset == "zero":
-                potential = current[:, step, :] + decay * (potential * (1.0 - spikes[-1]))
+                past[:, step, :] += decay * (before * (1.0 - spike))
             else:
-                potential = current[:, step, :] + decay * potential - self.threshold * spikes[-1]
-            past.append(potential)
-            spikes.append(fire(potential))
-        return xp.stack(spikes, axis=1), xp.stack(past, axis=1)
+                past[:, step, :] += decay * before - self.threshold * spike
+            spike = spikes[:, step, :] = fire(past[:, step, :])
+        return spikes, past
 
     def pullback(self, x: Array, past: Array | None, score: Array) -> Params:
         xp = namespace(score)
