@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import pi, sqrt
+from math import pi, prod, sqrt
 
-from nolr.backends import namespace
+from nolr.backends import backend_of, namespace
 from nolr.types import Array
 
 __all__ = ["Identity", "ReLU", "Sigmoid", "Step", "Tanh", "identity", "relu", "sigmoid", "tanh"]
@@ -35,6 +35,18 @@ def normal_cdf(x: Array) -> Array:
     cdf += 1.0
     cdf *= 0.5
     return cdf
+
+
+def _by_blocks(function: Callable[[Array], Array], v: Array) -> Array:
+    """function(v), taken a few rows at a time if v is large: all its passes stay in the cache."""
+    rows = max(1, backend_of(v).cache_bytes // max(1, 8 * prod(v.shape[1:])))
+    if v.shape[0] <= 2 * rows:
+        return function(v)
+    result = namespace(v).empty_like(v)
+    for start in range(0, v.shape[0], rows):
+        part = slice(start, min(start + rows, v.shape[0]))
+        result[part, ...] = function(v[part, ...])
+    return result
 
 
 def _smooth(derivative: Callable[[Array], Array], v: Array, scale: float) -> Array:
@@ -62,7 +74,7 @@ class ReLU:
         return namespace(z).maximum(z, 0.0)
 
     def smoothed_derivative(self, v: Array, scale: float) -> Array:
-        return normal_cdf(v * (1.0 / scale))
+        return _by_blocks(lambda part: normal_cdf(part * (1.0 / scale)), v)
 
 
 @dataclass(frozen=True)
@@ -77,20 +89,24 @@ class Tanh:
         return namespace(z).tanh(z)
 
     def smoothed_derivative(self, v: Array, scale: float) -> Array:
-        square = math.tanh(sqrt(3.0) * scale) ** 2
-        slope = self(v)
-        slope *= slope
-        mean = slope * square  # q
-        rest = 1.0 - mean
-        rest *= rest
-        mean += 1.0
-        mean /= rest
-        mean *= (1.0 - square) / 3.0
-        mean += 2.0 / 3.0
-        slope -= 1.0
-        mean *= slope
-        mean *= -1.0
-        return mean
+        square = math.tanh(sqrt(3.0) * scale) ** 2  # s²
+
+        def smoothed(part: Array) -> Array:
+            slope = self(part)
+            slope *= slope
+            mean = slope * square  # q
+            rest = 1.0 - mean
+            rest *= rest
+            mean += 1.0
+            mean /= rest
+            mean *= (1.0 - square) / 3.0
+            mean += 2.0 / 3.0
+            slope -= 1.0
+            mean *= slope
+            mean *= -1.0
+            return mean
+
+        return _by_blocks(smoothed, v)
 
 
 @dataclass(frozen=True)
@@ -118,9 +134,16 @@ class Step:
         return namespace(z).astype(z > self.threshold, z.dtype)
 
     def smoothed_derivative(self, v: Array, scale: float) -> Array:
-        xp = namespace(v)
-        standard = (v - self.threshold) * (1.0 / scale)
-        return xp.exp(-0.5 * standard * standard) * (1.0 / (scale * sqrt(2 * pi)))
+        def smoothed(part: Array) -> Array:
+            density = part - self.threshold
+            density *= 1.0 / scale
+            density *= density
+            density *= -0.5
+            density = namespace(part).exp(density)
+            density *= 1.0 / (scale * sqrt(2 * pi))
+            return density
+
+        return _by_blocks(smoothed, v)
 
 
 identity, relu, tanh, sigmoid = Identity(), ReLU(), Tanh(), Sigmoid()

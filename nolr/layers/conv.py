@@ -110,11 +110,10 @@ class Conv2D:
         parts = []
         for rows, columns in self._columns(x):
             product = weight @ xp.reshape(columns, (*columns.shape[:2], -1))
+            product += params["b"][:, None]
             shape = (rows.stop - rows.start, self.outputs, height, -1)
             parts.append(xp.reshape(product, shape)[..., :width])
-        v = xp.concat(parts)
-        v += params["b"][:, None, None]
-        return v
+        return xp.concat(parts)
 
     def respond(self, params: Params, drive: Array, noise: Array | None) -> tuple[Array, None]:
         return self.activation(add_noise(drive, noise)), None
