@@ -97,7 +97,7 @@ FASHION_CONV = replace(
 CIFAR10_CONV = replace(
     MNIST_CONV,
     name="cifar10-conv",
-    settings=replace(MNIST_CONV.settings, sigma=0.1, learning_rate=1e-3, batch_size=64, epochs=12),
+    settings=replace(MNIST_CONV.settings, sigma=0.1, learning_rate=1e-3, batch_size=64, epochs=16),
     summary="CIFAR-10 (or the part or the JPEG copy at hand), ResNet-5",
     data=Images(_cifar10, CIFAR10),
     prepare=CIFAR10,
