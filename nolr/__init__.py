@@ -19,6 +19,7 @@ _HOMES = {
     "nolr.activations": ("Identity", "ReLU", "Sigmoid", "Step", "Tanh"),
     "nolr.augmentation": ("FeatureDropout",),
     "nolr.backends": ("find_backends", "get_backend"),
+    "nolr.coding": ("PoissonCoding",),
     "nolr.data": ("Dataset", "Split", "split_stratified"),
     "nolr.errors": ("BadInput", "Diverged"),
     "nolr.estimation": (
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from nolr.activations import Identity, ReLU, Sigmoid, Step, Tanh
     from nolr.augmentation import FeatureDropout
     from nolr.backends import find_backends, get_backend
+    from nolr.coding import PoissonCoding
     from nolr.data import Dataset, Split, split_stratified
     from nolr.errors import BadInput, Diverged
     from nolr.estimation import (
@@ -131,6 +133,7 @@ __all__ = [
     "MeanOverTime",
     "MeanSquaredError",
     "NoBaseline",
+    "PoissonCoding",
     "ReLU",
     "Residual",
     "Run",

@@ -7,11 +7,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nolr.backends import backend_of, get_backend
+from nolr.backends import backend_of, get_backend, namespace
 from nolr.errors import BadInput
-from nolr.types import Array, Key
+from nolr.types import Array, Key, Shape
 
-__all__ = ["FeatureDropout"]
+__all__ = ["FeatureDropout", "keyed_uniform"]
+
+
+def keyed_uniform(like: Array, key: Key, shape: Shape, source: str) -> Array:
+    """Numbers uniform on [0, 1), float32, where `like` lives.
+
+    Args:
+        source: "device" draws them there, "host" with NumPy, which gives every backend the same.
+    """
+    backend = backend_of(like)
+    if source == "host":
+        return backend.asarray(get_backend("numpy").uniform(key, shape, "float32"))
+    return backend.uniform(key, shape, backend.xp.float32)
 
 
 @dataclass(frozen=True)
@@ -39,12 +51,9 @@ class FeatureDropout:
 
     def __call__(self, x: Array, key: Key) -> Array:
         """(N, ...) -> (N, ...), a pure function of the arguments."""
-        backend = backend_of(x)
-        if self.source == "host":
-            uniform = backend.asarray(get_backend("numpy").uniform(key, x.shape, "float32"))
-        else:
-            uniform = backend.uniform(key, x.shape, backend.xp.float32)
-        kept = backend.xp.astype(uniform >= self.rate, x.dtype)
+        kept = namespace(x).astype(
+            keyed_uniform(x, key, x.shape, self.source) >= self.rate, x.dtype
+        )
         kept *= 1.0 / (1.0 - self.rate)
         kept *= x
         return kept

@@ -88,7 +88,10 @@ class Run:
             backend.to_host(
                 self.network.forward(
                     self.params,
-                    backend.asarray(prepared[start : start + PREDICT_ROWS], self.trainer.dtype),
+                    self.trainer.encode(
+                        backend.asarray(prepared[start : start + PREDICT_ROWS], self.trainer.dtype),
+                        start,
+                    ),
                 )
             )
             for start in range(0, len(prepared), PREDICT_ROWS)
@@ -144,9 +147,9 @@ class Run:
         }
 
     def _evaluate(self, data: Dataset) -> tuple[float, float]:
-        backend, trainer = self.trainer.backend, self.trainer
+        trainer = self.trainer
         inputs, targets = trainer.move(data)
-        return evaluate(self.network, self.params, inputs, targets, trainer.loss, backend)
+        return evaluate(self.network, self.params, inputs, targets, trainer.loss, trainer.encode)
 
 
 def train(

@@ -7,7 +7,7 @@ it had never stopped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf, isfinite, isnan, nan
 from time import perf_counter
@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nolr.backends import namespace
 from nolr.backends.numpy import host_generator
 from nolr.data.dataset import Dataset, Split
 from nolr.divergence import diagnose
@@ -23,7 +24,7 @@ from nolr.estimation.figures import Figures, StageFigures
 from nolr.estimation.likelihood_ratio import EstimatorState, LikelihoodRatio
 from nolr.network import Sequential
 from nolr.optimizers import ravel, unravel
-from nolr.types import Array, Augmentation, Backend, Key, Loss, Optimizer, Params, Stream
+from nolr.types import Array, Augmentation, Backend, Coding, Key, Loss, Optimizer, Params, Stream
 
 __all__ = ["EpochRecord", "TrainState", "Trainer", "evaluate", "is_finite"]
 
@@ -86,6 +87,7 @@ class Trainer:
             best parameters; 0 trains all epochs and uses the last.
         dtype: "float32" or "float64".
         augmentation: what is done to the inputs of every training batch; None for nothing.
+        coding: how inputs become those of the network, in training and elsewhere; None as they are.
 
     Raises:
         BadInput: sizes below 1, or data that do not fit the network or the loss.
@@ -103,6 +105,7 @@ class Trainer:
     patience: int = 0
     dtype: str = "float32"
     augmentation: Augmentation | None = None
+    coding: Coding | None = None
 
     def __post_init__(self) -> None:
         for name, minimum in (("batch_size", 1), ("epochs", 1), ("seed", 0), ("patience", 0)):
@@ -110,10 +113,12 @@ class Trainer:
                 raise BadInput(f"{name} must be at least {minimum}, got {value}")
         for name in ("train", "validation", "test"):
             part: Dataset = getattr(self.data, name)
-            if part.inputs.shape[1:] != self.network.input_shape:
+            shape = part.inputs.shape[1:]
+            shape = shape if self.coding is None else self.coding.output_shape(shape)
+            if shape != self.network.input_shape:
                 raise BadInput(
                     f"the network expected samples of shape {self.network.input_shape}, but the "
-                    f"{name} data have shape {part.inputs.shape[1:]}: reshape them"
+                    f"{name} data have shape {shape}: reshape them"
                 )
             self.loss.check(part.targets, self.network.output_shape)
 
@@ -142,6 +147,16 @@ class Trainer:
         targets = data.targets
         classes = targets.dtype.kind in "iu"
         return inputs, self.backend.asarray(targets, "int64" if classes else self.dtype)
+
+    def encode(self, inputs: Array, start: int = 0) -> Array:
+        """What the network reads of samples that are not trained on, always the same.
+
+        Args:
+            start: number of the first of these samples.
+        """
+        if self.coding is None:
+            return inputs
+        return self.coding(inputs, Key(self.seed, Stream.CODE, stage=1, block=start))
 
     def finished(self, state: TrainState) -> bool:
         """Whether there is nothing left to do."""
@@ -184,6 +199,8 @@ class Trainer:
         if self.augmentation is not None:
             inputs = self.augmentation(batch[0], key._replace(stream=Stream.AUGMENT))
             batch = inputs, batch[1]
+        if self.coding is not None:
+            batch = self.coding(batch[0], key._replace(stream=Stream.CODE)), batch[1]
         with np.errstate(all="ignore"):  # what is not finite is reported below, with its step
             estimate, estimator = self.estimator(
                 self.network, params, batch, self.loss, key, state.estimator
@@ -216,7 +233,7 @@ class Trainer:
     ) -> TrainState:
         """Look at the validation data and write a row of the history."""
         loss, accuracy = evaluate(
-            self.network, unravel(state.vector, like), *watched, self.loss, self.backend
+            self.network, unravel(state.vector, like), *watched, self.loss, self.encode
         )
         epoch = state.epoch + 1
         record = EpochRecord(
@@ -249,20 +266,22 @@ def evaluate(
     inputs: Array,
     targets: Array,
     loss: Loss,
-    backend: Backend,
+    encode: Callable[[Array, int], Array] = lambda inputs, start: inputs,
 ) -> tuple[float, float]:
     """Mean loss and accuracy of the clean network; accuracy is NaN if targets are not classes.
 
     Args:
         inputs: (N, *input_shape) on the backend.
         targets: class indices (N,) or (N, positions), -1 for none, or (N, m) values.
+        encode: turns inputs, and the number of the first of them, into what the network reads.
     """
-    xp, total, right = backend.xp, 0.0, 0
+    xp, total, right = namespace(inputs), 0.0, 0
     samples = inputs.shape[0]
     classes = xp.isdtype(targets.dtype, "integral")
     for start in range(0, samples, EVALUATION_ROWS):
         rows = slice(start, min(start + EVALUATION_ROWS, samples))
-        output, target = network.forward(params, inputs[rows, ...]), targets[rows, ...]
+        output = network.forward(params, encode(inputs[rows, ...], start))
+        target = targets[rows, ...]
         total += float(xp.sum(loss(output, target)))
         if classes:  # an unlabelled position is never right
             right += int(xp.count_nonzero(xp.argmax(output, axis=-1) == target))

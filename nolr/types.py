@@ -20,6 +20,7 @@ __all__ = [
     "Augmentation",
     "Backend",
     "Baseline",
+    "Coding",
     "Fixed",
     "Key",
     "Layer",
@@ -48,7 +49,7 @@ Params: TypeAlias = dict[str, Array]
 class Stream:
     """What a key's random numbers are for; different streams never share random numbers."""
 
-    INIT, SHUFFLE, NOISE, PROBE, AUGMENT = 1, 2, 3, 4, 5
+    INIT, SHUFFLE, NOISE, PROBE, AUGMENT, CODE = 1, 2, 3, 4, 5, 6
 
 
 class Key(NamedTuple):
@@ -324,6 +325,16 @@ class Augmentation(Protocol):
 
     def __call__(self, x: Array, key: Key) -> Array:
         """(N, ...) -> (N, ...), a pure function of the arguments."""
+
+
+class Coding(Protocol):
+    """How samples become the inputs of a network that reads something else, such as spikes."""
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of a coded sample."""
+
+    def __call__(self, x: Array, key: Key) -> Array:
+        """(N, ...) -> (N, *output_shape), a pure function of the arguments."""
 
 
 class Optimizer(Protocol):

@@ -14,6 +14,7 @@ from typing import Any
 from nolr.activations import Identity, ReLU, Sigmoid, Step, Tanh
 from nolr.augmentation import FeatureDropout
 from nolr.backends import get_backend
+from nolr.coding import PoissonCoding
 from nolr.data.dataset import Split
 from nolr.errors import BadInput, nearest
 from nolr.estimation import (
@@ -43,6 +44,10 @@ def _no_control_variate(**unused: Any) -> None:
     """Plain likelihood ratios; the control variate's settings have no effect."""
 
 
+def _no_coding(steps: int, source: str) -> None:
+    """Inputs as they are."""
+
+
 CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
     "activation": {
         "relu": ReLU,
@@ -58,6 +63,7 @@ CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
     "control_variate": {"jacobian": JacobianControlVariate, "none": _no_control_variate},
     "optimizer": {"adam": Adam, "sgd": SGD},
     "learning_rate_schedule": {"constant": Constant, "cosine": Cosine},
+    "coding": {"direct": _no_coding, "poisson": PoissonCoding},
     "dtype": {"float32": str, "float64": str},
 }
 """Settings that are a choice of names, and what each name stands for."""
@@ -78,6 +84,7 @@ class Settings:
     hidden: tuple[int, ...] = (128, 64)
     activation: str = "relu"
     time_steps: int = 6
+    coding: str = "direct"
     embedding: int = 64
     vocabulary: int = 10_000
     loss: str = "cross-entropy"
@@ -227,4 +234,5 @@ def build_trainer(settings: Settings, network: Sequential, data: Split) -> Train
         augmentation=FeatureDropout(settings.dropout, settings.noise_source)
         if settings.dropout
         else None,
+        coding=_choose(settings, "coding")(settings.time_steps, settings.noise_source),
     )

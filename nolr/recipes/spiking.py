@@ -1,7 +1,7 @@
 """Spiking classifiers: leaky integrate-and-fire layers, trained through their noise.
 
-Direct coding: the image is a constant current into the first layer. The answer is the mean current
-into the output neurons.
+Direct coding: the image is a constant current into the first layer; with --set coding=poisson its
+pixels spike at random instead. The answer is the mean current into the output neurons.
 """
 
 from __future__ import annotations
@@ -20,19 +20,15 @@ __all__ = ["FASHION_SPIKING", "MNIST_SPIKING"]
 
 
 def _build(settings: Settings) -> Sequential:
-    sizes = (784, *settings.hidden)
-    first, *later = [
-        LIF(a, b, steps=None if index else settings.time_steps)
+    sizes, direct = (784, *settings.hidden), settings.coding == "direct"
+    layers = [
+        LIF(a, b, steps=settings.time_steps if direct and not index else None)
         for index, (a, b) in enumerate(pairwise(sizes))
     ]
-    return Sequential(
-        Flatten(),
-        first,
-        *later,
-        MeanOverTime(),
-        Dense(sizes[-1], 10, identity),
-        input_shape=(28, 28),
-    )
+    readout = MeanOverTime(), Dense(sizes[-1], 10, identity)
+    if direct:
+        return Sequential(Flatten(), *layers, *readout, input_shape=(28, 28))
+    return Sequential(*layers, *readout, input_shape=(settings.time_steps, 784))
 
 
 MNIST_SPIKING = Recipe(

@@ -1,0 +1,50 @@
+"""Coding: how numbers become the inputs of a spiking network.
+
+Direct coding needs nothing: the numbers are a constant current (`LIF(steps=...)`). Poisson coding
+draws spikes, anew in every training step and by a fixed key where the network is evaluated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from nolr.augmentation import keyed_uniform
+from nolr.backends import namespace
+from nolr.errors import BadInput
+from nolr.types import Array, Key, Shape
+
+__all__ = ["PoissonCoding"]
+
+
+@dataclass(frozen=True)
+class PoissonCoding:
+    """Numbers x (N, ...) as spikes (N, T, units): 1 with probability x in every time step, else 0.
+
+    A Bernoulli draw a step, the discrete form of a Poisson process (rate coding). Numbers below 0
+    never spike, those above 1 always do.
+
+    Args:
+        steps: number of time steps T.
+        source: "device" draws where the arrays live; "host" draws with NumPy and copies, which
+            gives every backend the same spikes.
+
+    Raises:
+        BadInput: less than one step.
+    """
+
+    steps: int
+    source: str = "device"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise BadInput(f"PoissonCoding needs at least one time step, got {self.steps}")
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (self.steps, prod(input_shape))
+
+    def __call__(self, x: Array, key: Key) -> Array:
+        xp = namespace(x)
+        rates = xp.reshape(x, (x.shape[0], 1, prod(x.shape[1:])))
+        uniform = keyed_uniform(x, key, (x.shape[0], *self.output_shape(x.shape[1:])), self.source)
+        return xp.astype(uniform < rates, x.dtype)
