@@ -7,23 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nolr.backends import backend_of, get_backend, namespace
+from nolr.backends import backend_of, get_backend
 from nolr.errors import BadInput
-from nolr.types import Array, Key, Shape
+from nolr.types import Array, Key
 
-__all__ = ["FeatureDropout", "keyed_uniform"]
-
-
-def keyed_uniform(like: Array, key: Key, shape: Shape, source: str) -> Array:
-    """Numbers uniform on [0, 1), float32, where `like` lives.
-
-    Args:
-        source: "device" draws them there, "host" with NumPy, which gives every backend the same.
-    """
-    backend = backend_of(like)
-    if source == "host":
-        return backend.asarray(get_backend("numpy").uniform(key, shape, "float32"))
-    return backend.uniform(key, shape, backend.xp.float32)
+__all__ = ["FeatureDropout"]
 
 
 @dataclass(frozen=True)
@@ -51,9 +39,11 @@ class FeatureDropout:
 
     def __call__(self, x: Array, key: Key) -> Array:
         """(N, ...) -> (N, ...), a pure function of the arguments."""
-        kept = namespace(x).astype(
-            keyed_uniform(x, key, x.shape, self.source) >= self.rate, x.dtype
-        )
-        kept *= 1.0 / (1.0 - self.rate)
-        kept *= x
-        return kept
+        backend = backend_of(x)
+        if self.source == "host":
+            kept = backend.asarray(get_backend("numpy").coins(key, x.shape, 1.0 - self.rate))
+        else:
+            kept = backend.coins(key, x.shape, 1.0 - self.rate)
+        result = x * backend.xp.astype(kept, x.dtype)
+        result *= 1.0 / (1.0 - self.rate)
+        return result

@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from nolr.augmentation import keyed_uniform
-from nolr.backends import namespace
+from nolr.backends import backend_of, get_backend
 from nolr.errors import BadInput
 from nolr.types import Array, Key, Shape
 
@@ -44,7 +43,10 @@ class PoissonCoding:
         return (self.steps, prod(input_shape))
 
     def __call__(self, x: Array, key: Key) -> Array:
-        xp = namespace(x)
-        rates = xp.reshape(x, (x.shape[0], 1, prod(x.shape[1:])))
-        uniform = keyed_uniform(x, key, (x.shape[0], *self.output_shape(x.shape[1:])), self.source)
-        return xp.astype(uniform < rates, x.dtype)
+        backend, shape = backend_of(x), (x.shape[0], *self.output_shape(x.shape[1:]))
+        if self.source == "host":
+            uniform = backend.asarray(get_backend("numpy").uniform(key, shape, "float32"))
+        else:
+            uniform = backend.uniform(key, shape, backend.xp.float32)
+        rates = backend.xp.reshape(x, (x.shape[0], 1, prod(x.shape[1:])))
+        return backend.xp.astype(uniform < rates, x.dtype)

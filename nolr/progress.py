@@ -102,6 +102,8 @@ def run_table(run: Run) -> Table:
     state = run.state
     table = Table(title=f"{run.recipe.name}, seed {run.settings.seed}", show_header=False)
     samples = state.epoch * len(run.trainer.data.train) + state.position
+    if run.settings.variant:  # the recipe leaves open which data there are
+        table.add_row("data", run.settings.variant)
     for name, value in (
         ("test accuracy", f"{run.test_accuracy:.2%}"),
         ("validation accuracy", f"{run.validation_accuracy:.2%}"),

@@ -107,6 +107,9 @@ class Backend(Protocol):
     def uniform(self, key: Key, shape: Shape, dtype: Any) -> Array:
         """Draw numbers that are uniform on [0, 1); a pure function of the arguments."""
 
+    def coins(self, key: Key, shape: Shape, probability: float) -> Array:
+        """Draw booleans, True with this probability to within 2⁻¹⁷; a pure function likewise."""
+
     @property
     def cache_bytes(self) -> int:
         """How large a working array should be at most to stay where it is fast."""

@@ -343,3 +343,25 @@ def test_philox_needs_every_bit_of_counter_and_key(philox):
             other = philox(inputs[:4], inputs[4:])
             flipped = sum((a ^ b).bit_count() for a, b in zip(base, other, strict=True))
             assert 30 < flipped < 98
+
+
+# --- coins ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.3, 0.5, 1.0])
+def test_coins_fall_with_their_probability(backend, probability):
+    from scipy import stats
+
+    key, shape = Key(1, step=4), (100, 333)
+    coins = backend.to_host(backend.coins(key, shape, probability))
+    assert coins.shape == shape
+    assert coins.dtype == bool
+    np.testing.assert_array_equal(coins, backend.to_host(backend.coins(key, shape, probability)))
+    count = int(coins.sum())
+    if probability in (0.0, 1.0):
+        assert count == probability * coins.size
+    else:
+        assert stats.binomtest(count, coins.size, probability).pvalue > 1e-6
+        assert stats.binomtest(count, coins.size, probability + 0.03).pvalue < 1e-6  # a control
+        other = backend.to_host(backend.coins(key._replace(step=5), shape, probability))
+        assert (coins != other).any()

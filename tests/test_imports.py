@@ -30,7 +30,7 @@ RANK = {
     "learning_rates": 2,
     "losses": 2,
     "augmentation": 2,
-    "coding": 3,
+    "coding": 2,
     "optimizers": 3,
     "routes": 3,
     "graphs": 3,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nolr.backends.generic import im2col
-from nolr.backends.numpy import host_normal, host_uniform
+from nolr.backends.numpy import host_coins, host_normal, host_uniform
 from nolr.types import Array, Key, Shape, Window
 
 __all__ = ["ArrayApiBackend"]
@@ -48,6 +48,9 @@ class ArrayApiBackend:
     def uniform(self, key: Key, shape: Shape, dtype: Any) -> Array:
         host = "float32" if dtype == self._dtypes["float32"] else "float64"
         return self.xp.asarray(host_uniform(key, shape, host))
+
+    def coins(self, key: Key, shape: Shape, probability: float) -> Array:
+        return self.xp.asarray(host_coins(key, shape, probability))
 
     def im2col(self, x: Array, window: Window) -> Array:
         return im2col(self.xp, x, window)

@@ -111,6 +111,9 @@ class CupyBackend:
     def uniform(self, key: Key, shape: Shape, dtype: Any) -> Array:
         return self._draw(self._uniform, key, shape, dtype)
 
+    def coins(self, key: Key, shape: Shape, probability: float) -> Array:
+        return self.uniform(key, shape, self.xp.float32) < probability
+
     def _draw(self, kernel: Any, key: Key, shape: Shape, dtype: Any) -> Array:
         size = prod(shape)
         numbers = self._cupy.empty(shape, dtype)

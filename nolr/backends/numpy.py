@@ -10,7 +10,7 @@ import numpy as np
 
 from nolr.types import Array, Key, Shape, Window
 
-__all__ = ["NumpyBackend", "host_generator", "host_normal", "host_uniform"]
+__all__ = ["NumpyBackend", "host_coins", "host_generator", "host_normal", "host_uniform"]
 
 
 class NumpyBackend:
@@ -31,6 +31,9 @@ class NumpyBackend:
 
     def uniform(self, key: Key, shape: Shape, dtype: Any) -> Array:
         return host_uniform(key, shape, dtype)
+
+    def coins(self, key: Key, shape: Shape, probability: float) -> Array:
+        return host_coins(key, shape, probability)
 
     def im2col(self, x: Array, window: Window) -> Array:
         """With a stride of 1 a column holds whole padded lines, one after another.
@@ -110,3 +113,13 @@ def host_normal(key: Key, shape: Shape, dtype: Any) -> np.ndarray:
 def host_uniform(key: Key, shape: Shape, dtype: Any) -> np.ndarray:
     """Numbers uniform on [0, 1) (shape), a pure function of the arguments."""
     return host_generator(key).random(shape, dtype=np.dtype(dtype))
+
+
+def host_coins(key: Key, shape: Shape, probability: float) -> np.ndarray:
+    """True with this probability to within 2⁻¹⁷ (shape): 16 bits a coin, not 32 and a division."""
+    size = prod(shape)
+    words = np.random.SFC64(np.random.SeedSequence(key)).random_raw((size + 3) // 4)
+    limit = round(probability * 65536)
+    if limit > 65535:
+        return np.ones(shape, bool)
+    return (words.view(np.uint16)[:size] < np.uint16(limit)).reshape(shape)
