@@ -192,7 +192,7 @@ def predict(
         raise BadInput(f"{str(inputs)!r} holds several arrays: save a single one with numpy.save")
     classes = run.predict(samples)
     if out is None:
-        click.echo("\n".join(map(str, classes)))
+        click.echo("\n".join(map(str, classes.reshape(-1))))
         return
     memory = io.BytesIO()
     np.save(memory, classes)

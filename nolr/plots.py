@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from math import isnan
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -25,10 +26,14 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = (
 
 
 def draw_history(run: Run) -> Figure:
-    """Loss, accuracy, and the signal-to-noise ratio of every stage, against the epoch."""
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    """Loss, accuracy, and the signal-to-noise ratio of every stage, against the epoch.
+
+    The ratio is left out where it was never measured: a batch of one graph has no halves.
+    """
+    measured = not all(isnan(s.signal_to_noise) for r in run.history for s in r.stages)
+    figure = Figure(figsize=(11 if measured else 7.5, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
-    losses, accuracy, signal = figure.subplots(1, 3)
+    losses, accuracy, *others = figure.subplots(1, 3 if measured else 2)
     epochs = [record.epoch for record in run.history]
 
     losses.plot(epochs, [r.loss for r in run.history], color=BLUE, label="training")
@@ -54,16 +59,17 @@ def draw_history(run: Run) -> Figure:
     accuracy.legend(frameon=False, loc="lower right")
 
     colours = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)
-    for stage in range(len(run.network.stages)):
-        signal.plot(
-            epochs,
-            [record.stages[stage].signal_to_noise for record in run.history],
-            color=colours[stage % len(colours)],
-            label=f"stage {stage}",
-        )
-    signal.set(title="Signal-to-noise ratio of the gradient", xlabel="epoch")
-    signal.legend(frameon=False)
-    for axes in (losses, accuracy, signal):
+    for signal in others:
+        for stage in range(len(run.network.stages)):
+            signal.plot(
+                epochs,
+                [record.stages[stage].signal_to_noise for record in run.history],
+                color=colours[stage % len(colours)],
+                label=f"stage {stage}",
+            )
+        signal.set(title="Signal-to-noise ratio of the gradient", xlabel="epoch")
+        signal.legend(frameon=False)
+    for axes in (losses, accuracy, *others):
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.02)
     figure.suptitle(f"{run.recipe.name}, seed {run.settings.seed}: forward passes only")

@@ -124,9 +124,10 @@ def stage_table(stages: tuple[StageFigures, ...]) -> Table:
     for index, stage in enumerate(stages):
         table.add_row(
             str(index),
-            f"{stage.gradient_norm:.3g}",
-            f"{stage.variance:.3g}",
-            f"{stage.signal_to_noise:.3g}",
+            *(
+                "-" if isnan(value) else f"{value:.3g}"  # a batch of one sample has no halves
+                for value in (stage.gradient_norm, stage.variance, stage.signal_to_noise)
+            ),
             f"{stage.beta:.2f}",
             f"{stage.residual:.3g}",
             str(stage.copies) if stage.copies else "none: exact",

@@ -73,7 +73,7 @@ class Run:
         return self._evaluate(self.trainer.data.validation)[1]
 
     def outputs(self, inputs: np.ndarray) -> np.ndarray:
-        """Logits (N, m) for inputs (N, ...) in the units of the data's source.
+        """Logits (N, m) or (N, positions, m) for inputs in the units of the data's source.
 
         Raises:
             BadInput: wrong shape, no samples, NaN or infinity.
@@ -101,8 +101,8 @@ class Run:
         return outputs
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
-        """Class indices (N,) for inputs (N, ...) in the units of the data's source."""
-        return self.outputs(inputs).argmax(axis=1)
+        """Class indices (N,) or (N, positions) for inputs in the units of the data's source."""
+        return self.outputs(inputs).argmax(axis=-1)
 
     def save(self, path: str | Path) -> Run:
         """Write the run to a file, replacing what is there; return the run at its new place."""

@@ -71,7 +71,9 @@ def _recipe(name: str, summary: str, loader: Loader) -> Recipe:
     return Recipe(
         name=name,
         summary=summary,
-        settings=Settings(hidden=(16,), learning_rate=1e-2, dropout=0.5, l2=5e-4, epochs=200),
+        settings=Settings(
+            hidden=(16,), residual=0.0, learning_rate=1e-2, dropout=0.5, l2=5e-4, epochs=200
+        ),
         data=partial(_data, loader=loader),
         prepare=_prepare,
         build=partial(_build, loader=loader),
