@@ -27,7 +27,8 @@ from nolr.estimation import (
     LeaveGroupOut,
     NoBaseline,
 )
-from nolr.estimation.stage import StageStep
+from nolr.estimation.estimand import is_exact
+from nolr.estimation.prediction import predict
 from nolr.graphs import normalized_adjacency
 from nolr.layers import (
     Conv2D,
@@ -399,47 +400,42 @@ def test_a_reach_that_is_too_small_is_rejected(name, stage, residual, monkeypatc
     assert judge(draws, truth_of(name, LayerWise())).rejected
 
 
-def predicted_step(monkeypatch, name, stage, error):
-    """The working memory of a stage that has predicted from e, by strong and wrong evidence."""
-    found, steps = CASES[name], []
-    right = StageStep.predict
-
-    def predict(step, control_variate, evidence, its_own, *rest):
-        right(step, control_variate, evidence, error, *rest)
-        steps.append(step)
-
-    monkeypatch.setattr(StageStep, "predict", predict)
+def prediction_of(name, stage, error):
+    """What a stage predicts from e, by strong and wrong evidence."""
+    found = CASES[name]
+    network, params = found.network, found.params
     method = estimator(Antithetic(), LayerWise(), CleanLoss(), 1.0)
-    state = harness.adversarial(method, found)
-    (key,) = reference.keys(1)
-    method(found.network, found.params, (found.x, found.target), found.loss, key, state)
-    monkeypatch.undo()
-    return steps[stage]
+    evidence = harness.adversarial(method, found).evidence[stage]
+    trace, layer = network.run_clean(params, found.x), network.layer(stage)
+    pathway, visit = network.pathways[stage], trace.visits[stage]
+    route = pathway.route(layer.gate(visit.drive, visit.past, harness.SIGMA), trace.inputs)
+    known = (method.control_variate, evidence, pathway, network.reaches[stage], route)
+    return predict(*known, error, is_exact(pathway, found.loss))
 
 
 STAGES = [(name, stage) for name in WITH_POSITIONS for stage in CASES[name].stages]
 
 
 @pytest.mark.parametrize(("name", "stage"), STAGES)
-def test_credit_is_foreseen_for_losses_in_reach_alone(name, stage, monkeypatch):
+def test_credit_is_foreseen_for_losses_in_reach_alone(name, stage):
     # Others are not weighed with the noise: what were foreseen of them would stay as a bias.
     reach = CASES[name].network.reaches[stage]
     for position in range(3):
         error = np.zeros((len(CASES[name].x), 3, 2))
         error[:, position] = [0.7, -1.2]
-        credit = predicted_step(monkeypatch, name, stage, error).credit
+        credit = prediction_of(name, stage, error).credit
         felt = (credit != 0).any(axis=(0, 2))
         np.testing.assert_array_equal(felt, reach.gather(np.eye(3))[position] > 0)
 
 
 @pytest.mark.parametrize(("name", "stage"), STAGES)
-def test_the_change_that_is_foreseen_is_the_credit_times_the_noise(name, stage, monkeypatch):
+def test_the_change_that_is_foreseen_is_the_credit_times_the_noise(name, stage):
     rng = np.random.default_rng(0)
     samples = len(CASES[name].x)
-    step = predicted_step(monkeypatch, name, stage, rng.normal(size=(samples, 3, 2)))
-    noise = rng.normal(size=(4, *step.credit.shape))
-    foreseen = step.foresee(noise).reshape(4, samples, 3).sum(axis=2)  # of all positions
-    np.testing.assert_allclose(foreseen, (noise * step.credit).sum(axis=(2, 3)), rtol=1e-10)
+    found = prediction_of(name, stage, rng.normal(size=(samples, 3, 2)))
+    noise = rng.normal(size=(4, *found.credit.shape))
+    foreseen = found.foresee(noise).reshape(4, samples, 3).sum(axis=2)  # of all positions
+    np.testing.assert_allclose(foreseen, (noise * found.credit).sum(axis=(2, 3)), rtol=1e-10)
 
 
 class Earlier:

@@ -28,6 +28,7 @@ from nolr.estimation.control_variates import Evidence, JacobianControlVariate
 from nolr.estimation.estimand import describe, is_exact, residual_weight
 from nolr.estimation.figures import Figures, Merit
 from nolr.estimation.perturbation import CleanRun, Draw, run_copies
+from nolr.estimation.prediction import predict
 from nolr.estimation.schedules import LayerWise
 from nolr.estimation.stage import StageStep
 from nolr.network import Sequential, Trace
@@ -158,7 +159,9 @@ class LikelihoodRatio:
         if x.shape[0] != target.shape[0]:
             raise BadInput(f"the batch has {x.shape[0]} inputs but {target.shape[0]} targets")
         parts = split_evenly(x.shape[0], self.workers)
-        total, monitor = x.shape[0], key.step % self.monitor_every == 0
+        total = x.shape[0]
+        smallest = min(rows.stop - rows.start for rows in parts)
+        monitor = key.step % self.monitor_every == 0 and smallest > 1
         results = run_together(
             [
                 partial(
@@ -167,7 +170,7 @@ class LikelihoodRatio:
                     (x[rows, ...], target[rows, ...]),
                     key._replace(block=number << 16),
                     state,
-                    monitor and rows.stop - rows.start > 1,
+                    monitor,
                 )
                 for number, rows in enumerate(parts)
             ]
@@ -217,12 +220,12 @@ class LikelihoodRatio:
         steps = self._predict(clean, state, monitor, total)
         passes = self.schedule.passes([i for i, step in enumerate(steps) if step.noised])
         sweeps = self._sweeps(key, any(step.weighs for step in steps)) if passes else ()
-        for blocks, learner in sweeps:
+        for blocks, learning in sweeps:
             stream = Stream.PROBE if blocks else Stream.NOISE
             for number, groups in enumerate(self._blocks(trace)):
                 draw_key = key._replace(stream=stream, block=key.block + number)
                 draw = Draw(self.sampler, groups, draw_key, blocks)
-                run_copies(clean, steps, passes, draw, self.baseline, learner)
+                run_copies(clean, steps, passes, draw, self.baseline, learning)
         for step in steps:
             step.finish()
         return xp.sum(losses), steps, len(passes) * len(sweeps)
@@ -231,20 +234,14 @@ class LikelihoodRatio:
         """Say in words whose gradient is estimated, and whether without bias."""
         return describe(self.schedule, self.control_variate, network, loss)
 
-    def _sweeps(
-        self, key: Key, weighing: bool
-    ) -> tuple[tuple[bool, JacobianControlVariate | None], ...]:
-        """What to run copies for: (noise in blocks or not, who learns from it)."""
-        learner = self.control_variate
-        probing = learner is not None and key.step % self.probe_every == 0
-        if learner is None or learner.probe == "white":  # one noise serves both
-            return ((False, learner),) if probing or weighing else ()
-        sweeps: list[tuple[bool, JacobianControlVariate | None]] = []
-        if probing:
-            sweeps.append((True, learner))
-        if weighing:
-            sweeps.append((False, None))
-        return tuple(sweeps)
+    def _sweeps(self, key: Key, weighing: bool) -> tuple[tuple[bool, bool], ...]:
+        """What to run copies for: (whether the noise is in blocks, whether to learn from it)."""
+        if (control_variate := self.control_variate) is None:
+            return ((False, False),) if weighing else ()
+        probing = key.step % self.probe_every == 0
+        if control_variate.probe == "white":  # one noise serves both
+            return ((False, True),) if probing or weighing else ()
+        return ((True, True),) * probing + ((False, False),) * weighing
 
     def _predict(
         self, clean: CleanRun, state: EstimatorState, monitor: bool, total: int
@@ -255,7 +252,6 @@ class LikelihoodRatio:
             StageStep(
                 network.layer(stage),
                 visit,
-                network.pathways[stage],
                 network.reaches[stage],
                 self._noise(stage),
                 self.copies,
@@ -268,23 +264,35 @@ class LikelihoodRatio:
             return steps
         residual = residual_weight(control_variate, clean.loss)
         for stage, step in enumerate(steps):
-            exact = is_exact(step.pathway, clean.loss)
+            pathway = network.pathways[stage]
+            exact = is_exact(pathway, clean.loss)
             step.noised = not (exact and step.layer.affine and residual in (0, "adaptive"))
-            step.predict(control_variate, state.evidence[stage], clean.error, trace.inputs, exact)
+            gate = step.layer.gate(step.visit.drive, step.visit.past, step.noise.scale)
+            step.prediction = predict(
+                control_variate,
+                state.evidence[stage],
+                pathway,
+                step.reach,
+                pathway.route(gate, trace.inputs),
+                clean.error,
+                exact,
+            )
             if step.noised:
                 step.measures_residual = isinstance(residual, str)
                 step.weight = (
                     state.residual[stage].best_weight() if isinstance(residual, str) else residual
                 )
+            else:
+                step.weight = 0.0
         return steps
 
     def _learn(self, steps: list[StageStep], state: EstimatorState) -> EstimatorState:
-        evidence = state.evidence
-        if self.control_variate is not None:
-            evidence = tuple(
-                step.learn(self.control_variate, old)
-                for step, old in zip(steps, evidence, strict=True)
-            )
+        evidence = tuple(
+            old
+            if step.prediction is None or step.prediction.seen is None
+            else step.prediction.control_variate.learn(old, step.prediction.seen)
+            for step, old in zip(steps, state.evidence, strict=True)
+        )
         return EstimatorState(
             evidence,
             tuple(s.judge_gradient(old) for s, old in zip(steps, state.gradient, strict=True)),

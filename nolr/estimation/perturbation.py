@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from nolr.backends import backend_of, namespace
 from nolr.copies import tile
-from nolr.estimation.control_variates import JacobianControlVariate
 from nolr.estimation.stage import StageStep, odd_part
 from nolr.network import Sequential, Trace
 from nolr.tails import run_tails
@@ -48,10 +47,15 @@ class Draw(NamedTuple):
     blocks: bool = False
     """Whether the noise is the same all over the blocks of a stage's pathway: it has no score."""
 
+    def moves_blocks(self, clean: CleanRun, stage: int) -> bool:
+        """Whether the noise of a stage is the same all over its blocks."""
+        return self.blocks and clean.network.pathways[stage].blocks is not None
+
     def white(self, clean: CleanRun, stage: int) -> Array:
         """η of a stage, (groups, N, *shape): one number a unit, or one a block."""
-        blocks = clean.network.pathways[stage].blocks if self.blocks else None
-        shape: Shape = blocks.target if blocks else clean.network.noise_shapes[stage]
+        shape: Shape = clean.network.noise_shapes[stage]
+        if self.blocks and (blocks := clean.network.pathways[stage].blocks):
+            shape = blocks.target
         return self.sampler.draw(
             backend_of(clean.losses),
             self.key._replace(stage=stage),
@@ -62,9 +66,10 @@ class Draw(NamedTuple):
 
     def noise(self, clean: CleanRun, step: StageStep, stage: int, white: Array) -> Array:
         """ε of a stage, (groups, N, *noise_shape)."""
-        blocks = clean.network.pathways[stage].blocks if self.blocks else None
         noise = step.noise.colour(white)
-        return blocks.pull(noise) if blocks else noise
+        if self.blocks and (blocks := clean.network.pathways[stage].blocks):
+            return blocks.pull(noise)
+        return noise
 
 
 def run_copies(
@@ -73,7 +78,7 @@ def run_copies(
     passes: Sequence[Sequence[int]],
     draw: Draw,
     baseline: Baseline,
-    control_variate: JacobianControlVariate | None,
+    learning: bool,
 ) -> None:
     """Run one block of noisy copies and let every stage weigh its scores by the losses.
 
@@ -83,7 +88,7 @@ def run_copies(
         passes: the stages that are noised together, for every tail.
         draw: where the noise of this block comes from.
         baseline: what a copy's loss is compared with.
-        control_variate: collects evidence from the copies' outputs; None to leave it as it is.
+        learning: whether the predictions collect evidence from the copies' outputs.
     """
     xp, signs, samples = namespace(clean.losses), draw.sampler.signs, clean.losses.shape[0]
     white = {stage: draw.white(clean, stage) for stages in passes for stage in stages}
@@ -97,17 +102,20 @@ def run_copies(
     losses = xp.reshape(losses, (*shape, -1))
     centred = losses - baseline(losses, xp.reshape(clean.losses, (-1,)))
     odd_loss = odd_part(centred, signs)
-    if control_variate is not None and len(signs) == 1:  # a pair's own difference is odd
+    if learning and len(signs) == 1:  # a pair's own difference is odd
         features = features - xp.reshape(
             clean.features(clean.trace.output, clean.losses), (samples, -1)
         )
     shifts = odd_part(features, signs)
     for index, stages in enumerate(passes):
-        foreseen = {stage: steps[stage].foresee(noise[stage]) for stage in stages}
-        if control_variate is not None:
-            for stage in stages:
-                seen = (shifts[index, ...], odd_loss[index, ...], foreseen[stage], draw.blocks)
-                steps[stage].observe(control_variate, *seen)
+        foreseen: dict[int, Array | float] = dict.fromkeys(stages, 0.0)
+        for stage in stages:
+            if (prediction := steps[stage].prediction) is not None:
+                foreseen[stage] = prediction.foresee(noise[stage])
+                if learning:
+                    scale, blocks = steps[stage].noise.scale, draw.moves_blocks(clean, stage)
+                    seen = (shifts[index, ...], odd_loss[index, ...], foreseen[stage])
+                    prediction.observe(*seen, scale, blocks)
         if draw.blocks or not any(steps[stage].weighs for stage in stages):
             continue
         explained = sum(steps[stage].beta * foreseen[stage] for stage in stages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -9,29 +10,14 @@ from nolr.backends import namespace
 from nolr.errors import BadInput
 from nolr.reach import Everywhere
 from nolr.routes import Chain, Gate, WindowSum, Winners
-from nolr.types import Array, Shape
+from nolr.types import Array, Route, Shape
 
 __all__ = ["AvgPool2D", "MaxPool2D"]
 
 
-def _pooled_shape(name: str, size: int, input_shape: Shape) -> Shape:
-    if len(input_shape) != 3 or min(input_shape[1:]) < size:
-        raise BadInput(
-            f"{name}({size}) expected samples of shape (channels, height, width) of at least "
-            f"{size} × {size} pixels, got {input_shape}: put it behind a convolution"
-        )
-    channels, height, width = input_shape
-    return (channels, height // size, width // size)
-
-
-def _check_size(name: str, size: int) -> None:
-    if size < 1:
-        raise BadInput(f"the window of {name} must be at least 1 pixel wide, got {size}")
-
-
 @dataclass(frozen=True)
-class AvgPool2D:
-    """(N, C, H, W) -> (N, C, H // size, W // size): the mean of every window.
+class _Pool2D(ABC):
+    """(N, C, H, W) -> (N, C, H // size, W // size): one number for every window.
 
     Windows lie side by side; rows and columns that do not fill one are left out.
 
@@ -48,10 +34,35 @@ class AvgPool2D:
     reach = Everywhere()
 
     def __post_init__(self) -> None:
-        _check_size("AvgPool2D", self.size)
+        if self.size < 1:
+            raise BadInput(
+                f"the window of {type(self).__name__} must be at least 1 pixel wide, got "
+                f"{self.size}"
+            )
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        return _pooled_shape("AvgPool2D", self.size, input_shape)
+        if len(input_shape) != 3 or min(input_shape[1:]) < self.size:
+            raise BadInput(
+                f"{type(self).__name__}({self.size}) expected samples of shape (channels, height, "
+                f"width) of at least {self.size} × {self.size} pixels, got {input_shape}: put it "
+                "behind a convolution"
+            )
+        channels, height, width = input_shape
+        return (channels, height // self.size, width // self.size)
+
+    @abstractmethod
+    def __call__(self, x: Array) -> Array: ...
+
+    @abstractmethod
+    def route(self, x: Array) -> Route: ...
+
+
+class AvgPool2D(_Pool2D):
+    """The mean of every window of `size` × `size` pixels.
+
+    (N, C, H, W) -> (N, C, H // size, W // size). Windows lie side by side; rows and columns that do
+    not fill one are left out. BadInput: a size below 1, or larger than the image.
+    """
 
     def __call__(self, x: Array) -> Array:
         return self.route(x).push(x)
@@ -60,29 +71,12 @@ class AvgPool2D:
         return Chain((WindowSum(self.size, tuple(x.shape[1:])), Gate(1.0 / self.size**2)))
 
 
-@dataclass(frozen=True)
-class MaxPool2D:
-    """(N, C, H, W) -> (N, C, H // size, W // size): the largest value of every window.
+class MaxPool2D(_Pool2D):
+    """The largest value of every window of `size` × `size` pixels.
 
-    Windows lie side by side; rows and columns that do not fill one are left out.
-
-    Args:
-        size: height and width of a window, in pixels.
-
-    Raises:
-        BadInput: a size below 1, or larger than the image.
+    (N, C, H, W) -> (N, C, H // size, W // size). Windows lie side by side; rows and columns that do
+    not fill one are left out. BadInput: a size below 1, or larger than the image.
     """
-
-    size: int = 2
-
-    trainable: ClassVar[Literal[False]] = False
-    reach = Everywhere()
-
-    def __post_init__(self) -> None:
-        _check_size("MaxPool2D", self.size)
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        return _pooled_shape("MaxPool2D", self.size, input_shape)
 
     def __call__(self, x: Array) -> Array:
         xp, size = namespace(x), self.size

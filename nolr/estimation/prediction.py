@@ -1,0 +1,130 @@
+"""What the control variate says of one stage in one step, before any noise is drawn.
+
+    ĝ = pathwayᵀ (J̄ᵀe)                the predicted credit of every unit
+    ĝ·ε = e·J̄u,  u = pathway(ε)       the change of the losses that it foresees
+
+and what the copies then teach for later steps: this step's prediction stays as it is, which is what
+keeps the estimate unbiased.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nolr.backends import namespace
+from nolr.estimation.control_variates import Evidence, JacobianControlVariate
+from nolr.pathways import Pathway
+from nolr.types import Array, Reach, Route
+
+__all__ = ["Prediction", "predict"]
+
+
+@dataclass
+class Prediction:
+    """The prediction for one stage and a batch of N samples with P losses each."""
+
+    control_variate: JacobianControlVariate
+    error: Array
+    """e, the derivative of the losses with respect to the features, (N, P, m)."""
+    route: Route
+    """The pathway of every sample."""
+    jacobian: Array | None
+    """J̄; None where it is the identity."""
+    credit: Array
+    """ĝ (N, *noise_shape)."""
+    beta: Array | float
+    seen: Evidence | None = None
+    """What the copies have taught so far."""
+    _moved: Array | None = None
+    """u of the last draw, (rows, units)."""
+
+    def foresee(self, noise: Array) -> Array:
+        """ĝ·ε, the change of every loss that the prediction foresees.
+
+        (groups, N, *noise_shape) -> (groups, N·P).
+        """
+        xp, groups = namespace(noise), noise.shape[0]
+        change = self.route.push(noise)
+        if self.jacobian is not None:
+            self._moved = xp.reshape(change, (-1, self.jacobian.shape[1]))
+            change = self._moved @ self.jacobian.T
+        change = xp.reshape(change, (groups, *self.error.shape))
+        return xp.reshape(xp.vecdot(change, self.error), (groups, -1))
+
+    def observe(
+        self, shift: Array, odd_loss: Array, foreseen: Array, scale: float, blocks: bool
+    ) -> None:
+        """Collect evidence, of the noise that was foreseen last.
+
+        Args:
+            shift: Δo (groups, N, P·m).
+            odd_loss: odd part of every loss, (groups, N·P).
+            foreseen: what `foresee` returned.
+            scale: σ of the noise.
+            blocks: whether the noise was the same all over a block.
+        """
+        xp, groups = namespace(shift), shift.shape[0]
+        if self.jacobian is None:  # nothing to learn but β
+            shift = moved = xp.zeros((1, 0), dtype=shift.dtype)
+            energy = moved[0, :]
+        else:
+            moved = self._moved
+            shift = xp.reshape(shift, (moved.shape[0], -1))  # type: ignore[union-attr]
+            energy = (groups * scale**2) * self._spread(blocks, self.jacobian.shape[1])
+        seen = self.control_variate.observe(
+            shift, moved, energy, xp.reshape(odd_loss, (-1,)), xp.reshape(foreseen, (-1,))
+        )
+        self.seen = seen if self.seen is None else self.seen.plus(seen)
+
+    def _spread(self, blocks: bool, units: int) -> Array:
+        """E[u²] for noise of level 1, summed over samples (and positions that are alike)."""
+        xp = namespace(self.credit)
+        ones = xp.ones_like(self.credit)
+        if blocks:  # a block moves as one
+            together = self.route.push(ones)
+            variance = together * together
+        else:
+            variance = self.route.variance(ones)
+        return xp.sum(xp.reshape(variance, (-1, units)), axis=0)
+
+
+def predict(
+    control_variate: JacobianControlVariate,
+    evidence: Evidence,
+    pathway: Pathway,
+    reach: Reach,
+    route: Route,
+    error: Array,
+    exact: bool,
+) -> Prediction:
+    """Predict the credit of every unit of a stage.
+
+    Args:
+        evidence: of earlier steps.
+        pathway: of the stage.
+        reach: of its noise.
+        route: the pathway of every sample.
+        error: e = ∂loss/∂features (N, P, m).
+        exact: whether the pathway leads to the features themselves, so that J̄ = I.
+    """
+    xp, jacobian, felt = namespace(error), None, error
+    if not exact:
+        jacobian = control_variate.jacobian(evidence)
+        if error.shape[1] > 1 and pathway.mixing is None:  # which leads only where it reaches
+            jacobian = _within_reach(jacobian, reach, error.shape[1])
+        felt = xp.reshape(error, (-1, jacobian.shape[0])) @ jacobian
+    credit = route.pull(xp.reshape(felt, (error.shape[0], *pathway.target)))
+    beta = control_variate.beta(evidence)
+    return Prediction(control_variate, error, route, jacobian, credit, beta)
+
+
+def _within_reach(jacobian: Array, reach: Reach, losses: int) -> Array:
+    """J̄ without the losses that a position does not reach: they are not weighed with its noise.
+
+    Were they foreseen, they would be in ĝ and not be taken out again: a bias.
+    """
+    xp = namespace(jacobian)
+    reached = reach.gather(xp.eye(losses, dtype=jacobian.dtype))
+    shape = (losses, -1, reached.shape[1], jacobian.shape[1] // reached.shape[1])
+    by_position = xp.reshape(jacobian, shape) * reached[:, None, :, None]
+    return xp.reshape(by_position, jacobian.shape)
