@@ -47,10 +47,11 @@ _HOMES = {
         "SumOverTime",
     ),
     "nolr.learning_rates": ("Constant", "Cosine", "StepDecay"),
+    "nolr.initializers": ("Normal", "ScaledIdentity", "glorot_normal", "he_normal"),
     "nolr.losses": ("CrossEntropy", "MeanSquaredError", "ZeroOne"),
     "nolr.network": ("Residual", "Sequential"),
     "nolr.noise": ("Gaussian",),
-    "nolr.optimizers": ("SGD", "Adam"),
+    "nolr.optimizers": ("SGD", "Adam", "ravel", "unravel"),
     "nolr.runs": ("Run", "load", "resume", "train"),
     "nolr.sampling": ("Antithetic", "Independent"),
     "nolr.training": ("Trainer",),
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
         NoBaseline,
     )
     from nolr.graphs import GraphOperator, normalized_adjacency
+    from nolr.initializers import Normal, ScaledIdentity, glorot_normal, he_normal
     from nolr.layers import (
         LIF,
         AvgPool2D,
@@ -93,7 +95,7 @@ if TYPE_CHECKING:
     from nolr.losses import CrossEntropy, MeanSquaredError, ZeroOne
     from nolr.network import Residual, Sequential
     from nolr.noise import Gaussian
-    from nolr.optimizers import SGD, Adam
+    from nolr.optimizers import SGD, Adam, ravel, unravel
     from nolr.runs import Run, load, resume, train
     from nolr.sampling import Antithetic, Independent
     from nolr.training import Trainer
@@ -133,10 +135,12 @@ __all__ = [
     "MeanOverTime",
     "MeanSquaredError",
     "NoBaseline",
+    "Normal",
     "PoissonCoding",
     "ReLU",
     "Residual",
     "Run",
+    "ScaledIdentity",
     "Sequential",
     "Sigmoid",
     "SimpleRNN",
@@ -149,11 +153,15 @@ __all__ = [
     "ZeroOne",
     "find_backends",
     "get_backend",
+    "glorot_normal",
+    "he_normal",
     "load",
     "normalized_adjacency",
+    "ravel",
     "resume",
     "split_stratified",
     "train",
+    "unravel",
 ]
 
 

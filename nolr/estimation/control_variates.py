@@ -125,7 +125,11 @@ class JacobianControlVariate:
         return evidence.moment / (energy + ridge)
 
     def beta(self, evidence: Evidence) -> Array:
-        """β = Cov/Var, clipped to [0, 1]; 0 as long as nothing has been predicted."""
+        """β = Cov/Var, clipped to [0, 1].
+
+        0 as long as nothing has been predicted, or where the evidence speaks against the
+        prediction: with λ = 0 the stage's gradient is then 0.
+        """
         xp = namespace(evidence.power)
         return xp.minimum(xp.maximum(evidence.covariance / (evidence.power + TINY), 0.0), 1.0)
 
