@@ -95,6 +95,7 @@ def train(
 ) -> int:
     """Train RECIPE (digits-dense unless given) and save it as a run."""
     from nolr import runs
+    from nolr.environment import keep_memory
     from nolr.plots import save_history
     from nolr.progress import run_table, show_progress, stage_table
     from nolr.recipes import get_recipe
@@ -105,6 +106,7 @@ def train(
             raise BadInput(f"{name} is given twice, as --{name.replace('_', '-')} and with --set")
         settings[name] = value
     console = _console()
+    keep_memory()
     with show_progress(console) as on_state, _stop_on_interrupt() as stop:
         if resumed is not None:
             if recipe is not None or out is not None:

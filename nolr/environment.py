@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
@@ -13,7 +14,14 @@ import numpy as np
 
 import nolr
 
-__all__ = ["blas_kernels", "kernel_advice", "limit_threads", "processor", "versions"]
+__all__ = [
+    "blas_kernels",
+    "keep_memory",
+    "kernel_advice",
+    "limit_threads",
+    "processor",
+    "versions",
+]
 
 PACKAGES = ("numpy", "scipy", "h5py", "scikit-learn", "array-api-compat", "torch", "cupy")
 
@@ -94,3 +102,23 @@ def kernel_advice() -> str | None:
         f"OpenBLAS runs its {slow[0]['kernel']} kernel (AVX2), but this processor has AVX-512: "
         "try OPENBLAS_CORETYPE=SkylakeX, large matrix products may be up to twice as fast"
     )
+
+
+def keep_memory() -> bool:
+    """Ask the C library to keep the memory that arrays give back, for the rest of this process.
+
+    A training step allocates and frees the same large arrays again and again. As it comes, glibc
+    returns them to the system every time and fetches them back page by page, which takes a third of
+    the time of a recurrent step. Memory that is kept can be used by this process alone.
+
+    Returns:
+        Whether the C library is one that can be asked.
+    """
+    top_pad, trim_threshold, mmap_threshold = -2, -1, -3  # malloc.h of glibc
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another C library, or another system
+        return False
+    largest = 32 << 20  # beyond it glibc accepts no threshold
+    wishes = ((mmap_threshold, largest), (trim_threshold, (1 << 31) - 1), (top_pad, 64 << 20))
+    return all(mallopt(parameter, value) == 1 for parameter, value in wishes)
