@@ -30,7 +30,6 @@ print(faults() - before)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked")
 def test_memory_that_is_kept_is_not_fetched_again():
-    quietly = {"capture_output": True, "check": True}
     kept, fetched = (
         int(
             subprocess.run(
