@@ -33,6 +33,20 @@ class GraphOperator:
 
     matrix: csr_array
 
+    def __post_init__(self) -> None:
+        from scipy.sparse import csr_array, issparse
+
+        if not issparse(self.matrix) or self.matrix.ndim != 2 or len({*self.matrix.shape}) != 1:
+            raise BadInput(
+                "the matrix of a GraphOperator must be a square scipy.sparse array, got "
+                f"{type(self.matrix).__name__} of shape {getattr(self.matrix, 'shape', None)}"
+            )
+        matrix = csr_array(self.matrix)
+        if not matrix.has_canonical_format:  # entries of the same place would count twice
+            matrix = matrix.copy()
+            matrix.sum_duplicates()
+        object.__setattr__(self, "matrix", matrix)
+
     @property
     def nodes(self) -> int:
         return int(self.matrix.shape[0])
@@ -109,6 +123,8 @@ def normalized_adjacency(edges: csr_array) -> GraphOperator:
             f"the edges of a graph must be a symmetric matrix (nodes, nodes), got {found}: add its "
             "transpose"
         )
+    if not np.isfinite(adjacency.data).all():
+        raise BadInput("the edges of a graph contain NaN or infinity: remove or replace them")
     if adjacency.nnz and (adjacency.data.min() < 0 or adjacency.diagonal().any()):
         raise BadInput(
             "the edges of a graph must be positive and without loops: the normalisation adds every "

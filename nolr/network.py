@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
 from nolr.backends import backend_of, same_backend
@@ -195,12 +194,12 @@ class Sequential:
         return followers, end
 
     def _block_sides(self) -> list[int]:
-        """For every node, how many lines of the image that it returns become one in the end."""
+        """For every node, how many lines of the image that it returns pooling makes one."""
         sides, side = [], 1
-        for before, after in reversed(list(pairwise((self.input_shape, *self.shapes)))):
+        for node in reversed(self.nodes):
             sides.append(side)
-            if len(before) == len(after) == 3:
-                side *= max(1, min(before[1] // after[1], before[2] // after[2]))
+            if not isinstance(node, Fork | Join) and not node.trainable:
+                side *= node.lines
         return sides[::-1]
 
     @cached_property

@@ -114,8 +114,14 @@ class Trainer:
         for name in ("train", "validation", "test"):
             part: Dataset = getattr(self.data, name)
             shape = part.inputs.shape[1:]
-            shape = shape if self.coding is None else self.coding.output_shape(shape)
-            if shape != self.network.input_shape:
+            coded = shape if self.coding is None else self.coding.output_shape(shape)
+            if coded != self.network.input_shape and coded != shape:
+                raise BadInput(
+                    f"the network expected samples of shape {self.network.input_shape}, but the "
+                    f"coding makes {coded} of them: this network reads numbers, not spikes, so "
+                    "leave out the coding"
+                )
+            if coded != self.network.input_shape:
                 raise BadInput(
                     f"the network expected samples of shape {self.network.input_shape}, but the "
                     f"{name} data have shape {shape}: reshape them"
@@ -277,7 +283,7 @@ def evaluate(
     """
     xp, total, right = namespace(inputs), 0.0, 0
     samples = inputs.shape[0]
-    classes = xp.isdtype(targets.dtype, "integral")
+    classes = xp.isdtype(targets.dtype, "integral") and targets.ndim == len(network.output_shape)
     for start in range(0, samples, EVALUATION_ROWS):
         rows = slice(start, min(start + EVALUATION_ROWS, samples))
         output = network.forward(params, encode(inputs[rows, ...], start))

@@ -186,6 +186,10 @@ class Fixed(Protocol):
     def reach(self) -> Reach:
         """Which positions of y one position of x reaches."""
 
+    @property
+    def lines(self) -> int:
+        """How many lines of an image become one: the side of a pool's window, else 1."""
+
     def output_shape(self, input_shape: Shape) -> Shape:
         """Shape of y without the sample axis; raises BadInput if `input_shape` does not fit."""
 

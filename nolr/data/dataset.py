@@ -8,7 +8,7 @@ import numpy as np
 
 from nolr.errors import BadInput
 
-__all__ = ["Dataset", "Split", "check_inputs", "split_off", "split_stratified"]
+__all__ = ["Dataset", "Split", "check_inputs", "split_off", "split_rows", "split_stratified"]
 
 
 def check_inputs(inputs: np.ndarray, where: str) -> None:
@@ -102,14 +102,20 @@ def split_off(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Datas
     Raises:
         BadInput: a fraction outside (0, 1), or too few samples of a class.
     """
+    rest, part = split_rows(data.targets, fraction, seed)
+    return data.rows(rest), data.rows(part)
+
+
+def split_rows(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same for the numbers of the samples alone, given their labels (N,)."""
     from sklearn.model_selection import train_test_split
 
     if not 0 < fraction < 1:
         raise BadInput(f"the fraction split off must lie between 0 and 1, got {fraction}")
     try:
         rest, part = train_test_split(
-            np.arange(len(data)), test_size=fraction, stratify=data.targets, random_state=seed
+            np.arange(len(labels)), test_size=fraction, stratify=labels, random_state=seed
         )
     except ValueError as error:
-        raise BadInput(f"the {len(data)} samples cannot be split: {error}") from None
-    return data.rows(rest), data.rows(part)
+        raise BadInput(f"the {len(labels)} samples cannot be split: {error}") from None
+    return rest, part

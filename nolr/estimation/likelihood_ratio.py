@@ -158,7 +158,8 @@ class LikelihoodRatio:
         same_backend(x=x, target=target)
         if x.shape[0] != target.shape[0]:
             raise BadInput(f"the batch has {x.shape[0]} inputs but {target.shape[0]} targets")
-        parts = split_evenly(x.shape[0], self.workers)
+        # Two samples at least for every worker: a single one could not be halved.
+        parts = split_evenly(x.shape[0], min(self.workers, max(1, x.shape[0] // 2)))
         total = x.shape[0]
         smallest = min(rows.stop - rows.start for rows in parts)
         monitor = key.step % self.monitor_every == 0 and smallest > 1

@@ -20,6 +20,7 @@ class Flatten:
 
     trainable: ClassVar[Literal[False]] = False
     reach = Everywhere()
+    lines = 1
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return (prod(input_shape),)

@@ -33,6 +33,10 @@ class _Pool2D(ABC):
     trainable: ClassVar[Literal[False]] = False
     reach = Everywhere()
 
+    @property
+    def lines(self) -> int:
+        return self.size
+
     def __post_init__(self) -> None:
         if self.size < 1:
             raise BadInput(

@@ -28,6 +28,7 @@ class _OverTime(ABC):
 
     trainable: ClassVar[Literal[False]] = False
     reach = Everywhere()
+    lines = 1
 
     @abstractmethod
     def weights(self, steps: int) -> np.ndarray:

@@ -67,6 +67,11 @@ class SimpleRNN:
                 f"SimpleRNN needs at least one input and one unit, got {self.inputs} and "
                 f"{self.units}"
             )
+        if not callable(self.activation):
+            raise BadInput(
+                "the activation of SimpleRNN must be a function like nolr.Tanh(), got "
+                f"{self.activation!r}"
+            )
 
     def output_shape(self, input_shape: Shape) -> Shape:
         shape = self.noise_shape(input_shape)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nolr.data import Dataset, Split, load_fashion_mnist, load_mnist, split_off
+from nolr.errors import BadInput
 from nolr.recipes.settings import Settings
 from nolr.types import Shape
 
@@ -58,6 +59,12 @@ class Standardised:
     deviation: tuple[float, ...]
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        shape = inputs.shape[1:]
+        if shape != self.shape and (self.shape[0] > 1 or shape != self.shape[1:]):
+            raise BadInput(
+                f"expected images of shape {self.shape}, channels first, got {shape}: transpose or "
+                "resize them"
+            )
         images = grey(inputs).reshape(len(inputs), *self.shape)
         mean, deviation = (
             np.array(values, np.float32)[:, None, None] for values in (self.mean, self.deviation)

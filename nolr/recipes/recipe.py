@@ -8,10 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from nolr.data.dataset import Split
+from nolr.errors import BadInput
 from nolr.network import Sequential
 from nolr.recipes.settings import Settings
 
 __all__ = ["Recipe"]
+
+
+def _one_variant(settings: Settings) -> Settings:
+    if settings.variant:
+        raise BadInput(
+            f"the data of this recipe have no variants, got variant={settings.variant!r}: leave it "
+            "out"
+        )
+    return settings
 
 
 @dataclass(frozen=True)
@@ -34,4 +44,4 @@ class Recipe:
     data: Callable[[Settings], Split]
     prepare: Callable[[np.ndarray], np.ndarray]
     build: Callable[[Settings], Sequential]
-    settle: Callable[[Settings], Settings] = lambda settings: settings
+    settle: Callable[[Settings], Settings] = _one_variant

@@ -12,6 +12,7 @@ import numpy as np
 
 from nolr.activations import identity
 from nolr.data import Dataset, Split, Texts, Vocabulary, load_ag_news
+from nolr.data.dataset import split_rows
 from nolr.errors import BadInput
 from nolr.initializers import Normal, ScaledIdentity
 from nolr.layers import Dense, Embedding, MeanOverTime, SimpleRNN
@@ -43,6 +44,11 @@ def _rows(settings: Settings) -> Sequential:
 
 def _words(settings: Settings) -> Sequential:
     """The mean over all states, so that no word is far from the output."""
+    if settings.dropout:
+        raise BadInput(
+            "dropout sets features to 0, but the inputs of this recipe are numbers of words: leave "
+            f"it at 0, got {settings.dropout}"
+        )
     recurrent = _recurrent(settings.embedding, settings, last=False)
     return Sequential(
         Embedding(settings.vocabulary, settings.embedding, Normal(0.1)),
@@ -60,15 +66,8 @@ def _texts(folder: str, variant: str) -> tuple[Texts, Texts]:
 
 def _news(settings: Settings) -> Split:
     """Numbers of words; the vocabulary knows the training texts alone."""
-    from sklearn.model_selection import train_test_split
-
     texts, test = _texts(settings.data_dir, settings.variant)
-    rest, held = train_test_split(
-        np.arange(len(texts)),
-        test_size=settings.validation_fraction,
-        stratify=texts.labels,
-        random_state=settings.seed,
-    )
+    rest, held = split_rows(texts.labels, settings.validation_fraction, settings.seed)
     vocabulary = Vocabulary.build(texts.rows(rest).texts, settings.vocabulary)
     train, validation, test_set = (
         Dataset(vocabulary.encode(part.texts, settings.time_steps), part.labels)

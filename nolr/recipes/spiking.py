@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from nolr.activations import identity
+from nolr.errors import BadInput
 from nolr.layers import LIF, Dense, Flatten, MeanOverTime
 from nolr.network import Sequential
 from nolr.recipes.images import Images, fashion_mnist, grey, mnist
@@ -20,6 +21,8 @@ __all__ = ["FASHION_SPIKING", "MNIST_SPIKING"]
 
 
 def _build(settings: Settings) -> Sequential:
+    if not settings.hidden:
+        raise BadInput("a spiking recipe needs at least one layer of neurons, got hidden=()")
     sizes, direct = (784, *settings.hidden), settings.coding == "direct"
     layers = [
         LIF(a, b, steps=settings.time_steps if direct and not index else None)
