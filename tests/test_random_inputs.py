@@ -99,7 +99,7 @@ def test_a_trainer_codes_what_it_trains_on_and_what_it_evaluates():
     x = load_digits().inputs[:4].astype(np.float32) / 16
     np.testing.assert_array_equal(trainer.encode(x), trainer.encode(x))
     assert (trainer.encode(x) != trainer.encode(x, start=4)).any()
-    with pytest.raises(BadInput, match=r"shape \(5, 64\).*shape \(3, 64\)"):
+    with pytest.raises(BadInput, match=r"shape \(5, 64\).*coding makes \(3, 64\)"):
         replace(trainer, coding=PoissonCoding(3))
 
 
