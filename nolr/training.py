@@ -118,8 +118,8 @@ class Trainer:
             if coded != self.network.input_shape and coded != shape:
                 raise BadInput(
                     f"the network expected samples of shape {self.network.input_shape}, but the "
-                    f"coding makes {coded} of them: this network reads numbers, not spikes, so "
-                    "leave out the coding"
+                    f"coding makes {coded} of them: match its time steps, or leave the coding out "
+                    "where a network reads numbers"
                 )
             if coded != self.network.input_shape:
                 raise BadInput(
