@@ -108,8 +108,8 @@ def keep_memory() -> bool:
     """Ask the C library to keep the memory that arrays give back, for the rest of this process.
 
     A training step allocates and frees the same large arrays again and again. As it comes, glibc
-    returns them to the system every time and fetches them back page by page, which takes a third of
-    the time of a recurrent step. Memory that is kept can be used by this process alone.
+    returns them to the system every time and fetches them back page by page, which costs time in
+    every step. Memory that is kept can be used by this process alone.
 
     Returns:
         Whether the C library is one that can be asked.
