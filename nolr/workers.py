@@ -6,9 +6,11 @@ arrays: also where BLAS has nothing to do, in element-wise functions and in the 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
+from functools import lru_cache
 from typing import TypeVar
 
 __all__ = ["run_together", "split_evenly"]
@@ -37,7 +39,20 @@ def run_together(tasks: Sequence[Callable[[], T]]) -> list[T]:
     first, *others = tasks
     if not others:
         return [first()]
-    with ThreadPoolExecutor(len(others)) as pool:
-        futures = [pool.submit(copy_context().run, task) for task in others]
+    pool = _pool(len(others))
+    futures = [pool.submit(copy_context().run, task) for task in others]
+    try:
         results = [first()]
+    finally:
+        wait(futures)
     return [*results, *(future.result() for future in futures)]
+
+
+@lru_cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that stay: starting them in every step would cost more than a small step."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="nolr")
+
+
+if hasattr(os, "register_at_fork"):  # a child process has none of its parent's threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)

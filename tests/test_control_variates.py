@@ -19,17 +19,41 @@ def test_jacobian_is_the_ridge_regression_of_the_output_on_what_moved():
     moved = 0.1 * rng.normal(size=(8000, 5)) * gate
     energy = 0.1**2 * (gate**2).sum(axis=0)  # the expected one: what was drawn differs a little
     shift = moved @ jacobian.T
-    nothing = np.zeros(8000)
+    nothing, unknown = np.zeros(8000), np.zeros((3, 5))
     for ridge in (0.0, 0.3):
         control_variate = JacobianControlVariate(ridge=ridge)
-        seen = control_variate.observe(shift, moved, energy, nothing, nothing)
+        seen = control_variate.observe(shift, moved, energy, unknown, nothing, nothing)
         start = control_variate.init(get_backend("numpy"), 3, 5, np.float64)
         found = control_variate.jacobian(control_variate.learn(start, seen))
         expected = shift.T @ moved / (energy + ridge * energy.mean())
         np.testing.assert_allclose(found, expected, rtol=1e-12)
     # 8000 draws: entries differ from the true Jacobian by about sqrt(5 / 8000) of their size
-    seen = JacobianControlVariate().observe(shift, moved, energy, nothing, nothing)
+    seen = JacobianControlVariate().observe(shift, moved, energy, unknown, nothing, nothing)
     assert np.abs(JacobianControlVariate(ridge=0.0).jacobian(seen) - jacobian).max() < 0.15
+
+
+def test_what_is_known_of_the_jacobian_takes_the_disturbance_out_of_the_regression():
+    rng = np.random.default_rng(3)
+    jacobian, known = rng.normal(size=(2, 3, 40))
+    known = jacobian + 0.1 * known
+    control_variate, nothing = JacobianControlVariate(ridge=0.0), np.zeros(50)
+    energy = np.full(40, 50.0)
+
+    def errors(explained):
+        found = []
+        for _ in range(200):
+            moved = rng.normal(size=(50, 40))
+            surprise = moved @ (jacobian - explained).T
+            seen = control_variate.observe(surprise, moved, energy, explained, nothing, nothing)
+            found.append(control_variate.jacobian(seen) - jacobian)
+        return np.stack(found)
+
+    with_known, without = errors(known), errors(np.zeros_like(known))
+    # Unbiased either way: 24,000 numbers of standard deviation 0.09, their mean squared is known
+    power = (40 + 2 - 1) / 50 * 0.1**2
+    assert with_known.var() == pytest.approx(power, rel=0.15)
+    assert np.abs(with_known.mean(axis=0)).max() < 5 * (power / 200) ** 0.5
+    assert without.var() > 50 * with_known.var()
 
 
 def test_beta_is_the_regression_of_the_odd_loss_on_what_was_foreseen():
@@ -38,7 +62,7 @@ def test_beta_is_the_regression_of_the_odd_loss_on_what_was_foreseen():
     odd_loss = 0.4 * foreseen + 0.01 * rng.normal(size=500)
     control_variate = JacobianControlVariate()
     seen = control_variate.observe(
-        np.zeros((500, 2)), np.zeros((500, 3)), np.zeros(3), odd_loss, foreseen
+        np.zeros((500, 2)), np.zeros((500, 3)), np.zeros(3), np.zeros((2, 3)), odd_loss, foreseen
     )
     expected = sum(odd_loss * foreseen) / sum(foreseen**2)
     assert control_variate.beta(seen) == pytest.approx(expected, rel=1e-12)
@@ -50,11 +74,13 @@ def test_evidence_of_two_blocks_is_that_of_both_together(backend):
     shapes = ((8, 2), (8, 3), (8, 3), (8,), (8,))
     shift, moved, energies, *losses = (backend.asarray(rng.normal(size=shape)) for shape in shapes)
     control_variate = JacobianControlVariate()
+    explained = backend.asarray(rng.normal(size=(2, 3)))
 
     def observe(rows):
         energy = backend.xp.sum(energies[rows, ...], axis=0)
         seen = [array[rows, ...] for array in losses]
-        return control_variate.observe(shift[rows, ...], moved[rows, ...], energy, *seen)
+        rows_of = shift[rows, ...], moved[rows, ...]
+        return control_variate.observe(*rows_of, energy, explained, *seen)
 
     whole = observe(slice(0, 8))
     parts = [observe(rows) for rows in (slice(0, 3), slice(3, 8))]

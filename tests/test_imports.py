@@ -23,6 +23,7 @@ RANK = {
     "backends": 1,
     "data": 2,
     "copies": 2,
+    "linear": 2,
     "noise": 2,
     "sampling": 2,
     "activations": 2,

@@ -9,7 +9,10 @@ For every stage, keep a running regression of the output change Δo on u,
 
     J̄ = Σ Δo uᵀ / (Σ E[u²] + ridge),
 
-which is itself a likelihood-ratio estimate of the mean Jacobian of the tail. With the loss's own
+which is itself a likelihood-ratio estimate of the mean Jacobian of the tail. It has a control
+variate of its own: of Δo uᵀ = (Δo - βJ̄u) uᵀ + βJ̄ uuᵀ, with J̄ and β as they were before the draw,
+the second term is replaced by its mean βJ̄ E[u²], so that units do not disturb each other's sums by
+what is known already. With the loss's own
 derivative e = ∂loss/∂o it predicts the credit of every unit, per sample, ĝ = pathwayᵀ (J̄ᵀe), and
 foresees the change of the loss, ĝ·ε = e·J̄u. Since E[(ĝ·ε) s] = ĝ for every ĝ that was fixed before
 the draw,
@@ -134,20 +137,28 @@ class JacobianControlVariate:
         return xp.minimum(xp.maximum(evidence.covariance / (evidence.power + TINY), 0.0), 1.0)
 
     def observe(
-        self, shift: Array, moved: Array, energy: Array, odd_loss: Array, foreseen: Array
+        self,
+        surprise: Array,
+        moved: Array,
+        energy: Array,
+        explained: Array,
+        odd_loss: Array,
+        foreseen: Array,
     ) -> Evidence:
         """The evidence in one block of draws.
 
         Args:
-            shift: Δo, the odd part of the output (rows, m).
+            surprise: Δo - βJ̄u, what the prediction does not explain of the odd part of the output,
+                (rows, m).
             moved: u (rows, units).
             energy: Σ E[u²] over the rows, (units,): known, so it need not be estimated.
+            explained: βJ̄ (m, units).
             odd_loss: odd part of the loss, (draws,).
             foreseen: ĝ·ε, (draws,).
         """
-        xp = namespace(shift)
+        xp = namespace(surprise)
         return Evidence(
-            moment=shift.T @ moved,
+            moment=surprise.T @ moved + explained * energy,
             energy=energy,
             covariance=xp.vecdot(odd_loss, foreseen),
             power=xp.vecdot(foreseen, foreseen),

@@ -35,8 +35,8 @@ class Prediction:
     beta: Array | float
     seen: Evidence | None = None
     """What the copies have taught so far."""
-    _moved: Array | None = None
-    """u of the last draw, (rows, units)."""
+    _last: tuple[Array, Array] | None = None
+    """u (rows, units) and J̄u (rows, m) of the last draw."""
 
     def foresee(self, noise: Array) -> Array:
         """ĝ·ε, the change of every loss that the prediction foresees.
@@ -46,8 +46,9 @@ class Prediction:
         xp, groups = namespace(noise), noise.shape[0]
         change = self.route.push(noise)
         if self.jacobian is not None:
-            self._moved = xp.reshape(change, (-1, self.jacobian.shape[1]))
-            change = self._moved @ self.jacobian.T
+            moved = xp.reshape(change, (-1, self.jacobian.shape[1]))
+            change = moved @ self.jacobian.T
+            self._last = moved, change
         change = xp.reshape(change, (groups, *self.error.shape))
         return xp.reshape(xp.vecdot(change, self.error), (groups, -1))
 
@@ -65,26 +66,27 @@ class Prediction:
         """
         xp, groups = namespace(shift), shift.shape[0]
         if self.jacobian is None:  # nothing to learn but β
-            shift = moved = xp.zeros((1, 0), dtype=shift.dtype)
+            surprise = moved = explained = xp.zeros((1, 0), dtype=shift.dtype)
             energy = moved[0, :]
         else:
-            moved = self._moved
-            shift = xp.reshape(shift, (moved.shape[0], -1))  # type: ignore[union-attr]
+            assert self._last is not None, "foresee comes first"
+            moved, change = self._last
+            explained = self.beta * self.jacobian
+            surprise = xp.reshape(shift, change.shape) - self.beta * change
             energy = (groups * scale**2) * self._spread(blocks, self.jacobian.shape[1])
-        seen = self.control_variate.observe(
-            shift, moved, energy, xp.reshape(odd_loss, (-1,)), xp.reshape(foreseen, (-1,))
-        )
+        odd_loss, foreseen = xp.reshape(odd_loss, (-1,)), xp.reshape(foreseen, (-1,))
+        seen = self.control_variate.observe(surprise, moved, energy, explained, odd_loss, foreseen)
         self.seen = seen if self.seen is None else self.seen.plus(seen)
 
     def _spread(self, blocks: bool, units: int) -> Array:
         """E[u²] for noise of level 1, summed over samples (and positions that are alike)."""
         xp = namespace(self.credit)
-        ones = xp.ones_like(self.credit)
+        one = xp.ones((), dtype=self.credit.dtype)  # of every unit: a gate spreads it
         if blocks:  # a block moves as one
-            together = self.route.push(ones)
+            together = self.route.push(one)
             variance = together * together
         else:
-            variance = self.route.variance(ones)
+            variance = self.route.variance(one)
         return xp.sum(xp.reshape(variance, (-1, units)), axis=0)
 
 

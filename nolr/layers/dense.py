@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from nolr.activations import Identity, relu
-from nolr.backends import namespace
 from nolr.copies import add_noise
 from nolr.errors import BadInput
 from nolr.initializers import Initializer, he_normal
+from nolr.linear import linear, linear_pullback
 from nolr.reach import Same
 from nolr.types import Activation, Array, Key, Params, Shape
 
@@ -80,18 +80,13 @@ class Dense:
         }
 
     def drive(self, params: Params, x: Array) -> Array:
-        v = x @ params["W"].T
-        v += params["b"]
-        return v
+        return linear(x, params)
 
     def respond(self, params: Params, drive: Array, noise: Array | None) -> tuple[Array, None]:
         return self.activation(add_noise(drive, noise)), None
 
     def pullback(self, x: Array, past: Array | None, score: Array) -> Params:
-        xp = namespace(score)
-        if score.ndim > 2:
-            score, x = xp.reshape(score, (-1, self.outputs)), xp.reshape(x, (-1, self.inputs))
-        return {"W": score.T @ x, "b": xp.sum(score, axis=0)}
+        return linear_pullback(x, score)
 
     def gate(self, drive: Array, past: Array | None, scale: float) -> Array:
         return self.activation.smoothed_derivative(drive, scale)

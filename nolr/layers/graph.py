@@ -17,6 +17,7 @@ from nolr.copies import add_noise
 from nolr.errors import BadInput
 from nolr.graphs import GraphOperator
 from nolr.initializers import Initializer, glorot_normal
+from nolr.linear import linear_pullback
 from nolr.reach import Neighbours, Same
 from nolr.types import Activation, Array, Key, Params, Shape
 
@@ -102,12 +103,8 @@ class GraphConv:
         return self.activation(add_noise(drive, noise)), None
 
     def pullback(self, x: Array, past: Array | None, score: Array) -> Params:
-        xp = namespace(score)
-        mixed = xp.reshape(self.operator.pull(score), (-1, self.outputs))
-        return {
-            "W": mixed.T @ xp.reshape(x, (-1, self.inputs)),
-            "b": xp.sum(score, axis=(0, 1)),
-        }
+        weights = linear_pullback(x, self.operator.pull(score))["W"]
+        return {"W": weights, "b": namespace(score).sum(score, axis=(0, 1))}
 
     def gate(self, drive: Array, past: Array | None, scale: float) -> Array:
         return self.activation.smoothed_derivative(drive, scale)

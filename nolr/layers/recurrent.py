@@ -16,6 +16,7 @@ from nolr.backends import namespace
 from nolr.copies import fresh_noisy
 from nolr.errors import BadInput
 from nolr.initializers import Initializer, glorot_normal
+from nolr.linear import linear, linear_pullback
 from nolr.reach import Everywhere, Later
 from nolr.types import Activation, Array, Key, Params, Reach, Shape
 
@@ -95,9 +96,7 @@ class SimpleRNN:
         }
 
     def drive(self, params: Params, x: Array) -> Array:
-        v = x @ params["W"].T
-        v += params["b"]
-        return v
+        return linear(x, params)
 
     def respond(self, params: Params, drive: Array, noise: Array | None) -> tuple[Array, Array]:
         recurrent = params["U"].T
@@ -116,12 +115,8 @@ class SimpleRNN:
         xp = namespace(score)
         before = self.activation(past[:, :-1, :])  # type: ignore[index]
         later = xp.reshape(score[:, 1:, :], (-1, self.units))
-        rows = xp.reshape(score, (-1, self.units))
-        return {
-            "U": later.T @ xp.reshape(before, (-1, self.units)),
-            "W": rows.T @ xp.reshape(x, (-1, self.inputs)),
-            "b": xp.sum(rows, axis=0),
-        }
+        recurrent = later.T @ xp.reshape(before, (-1, self.units))
+        return {"U": recurrent, **linear_pullback(x, score)}
 
     def gate(self, drive: Array, past: Array | None, scale: float) -> Array:
         return self.activation.smoothed_derivative(past, scale)

@@ -24,6 +24,7 @@ from nolr.backends import namespace
 from nolr.copies import fresh_noisy
 from nolr.errors import BadInput
 from nolr.initializers import Initializer, he_normal
+from nolr.linear import linear, linear_pullback
 from nolr.reach import Everywhere, Later
 from nolr.types import Array, Key, Params, Reach, Shape
 
@@ -109,8 +110,7 @@ class LIF:
         return params
 
     def drive(self, params: Params, x: Array) -> Array:
-        v = x @ params["W"].T
-        v += params["b"]
+        v = linear(x, params)
         if self.steps is None:
             return v
         return namespace(v).broadcast_to(v[:, None, :], (v.shape[0], self.steps, self.units))
@@ -120,21 +120,24 @@ class LIF:
         decay = xp.clip(params["decay"], 0.0, 1.0) if self.learn_decay else self.decay
         past = fresh_noisy(drive, noise)  # u_t is completed in place, step by step
         spikes = xp.empty_like(past)
-        spike = spikes[:, 0, :] = fire(past[:, 0, :])
+        spikes[:, 0, :] = fire(past[:, 0, :])
         for step in range(1, past.shape[1]):
-            before = past[:, step - 1, :]
+            before, spike = past[:, step - 1, :], spikes[:, step - 1, :]
             if self.reset == "zero":
-                past[:, step, :] += decay * (before * (1.0 - spike))
+                rest = spike * -decay
+                rest += decay
+                rest *= before
             else:
-                past[:, step, :] += decay * before - self.threshold * spike
-            spike = spikes[:, step, :] = fire(past[:, step, :])
+                rest = decay * before
+                rest -= self.threshold * spike
+            past[:, step, :] += rest
+            spikes[:, step, :] = fire(past[:, step, :])
         return spikes, past
 
     def pullback(self, x: Array, past: Array | None, score: Array) -> Params:
         xp = namespace(score)
         # A constant input needs one product for all steps.
-        rows = xp.sum(score, axis=1) if self.steps else xp.reshape(score, (-1, self.units))
-        grads = {"W": rows.T @ xp.reshape(x, (-1, self.inputs)), "b": xp.sum(rows, axis=0)}
+        grads = linear_pullback(x, xp.sum(score, axis=1) if self.steps else score)
         if self.learn_decay:
             before = past[:, :-1, :]  # type: ignore[index]
             if self.reset == "zero":

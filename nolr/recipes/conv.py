@@ -7,7 +7,7 @@ from dataclasses import replace
 from nolr.activations import identity
 from nolr.data import Dataset, load_cifar10
 from nolr.errors import BadInput
-from nolr.layers import Conv2D, Dense, Flatten, MaxPool2D
+from nolr.layers import AvgPool2D, Conv2D, Dense, Flatten, MaxPool2D
 from nolr.network import Residual, Sequential
 from nolr.recipes.images import Images, Standardised, fashion_mnist, mnist
 from nolr.recipes.recipe import Recipe
@@ -48,7 +48,7 @@ def _resnet5(settings: Settings) -> Sequential:
         MaxPool2D(2),
         Conv2D(second, third, padding=1),
         Residual(Conv2D(third, third, padding=1)),
-        MaxPool2D(4),
+        AvgPool2D(4),
         Flatten(),
         Dense(third * 4 * 4, 10, identity),
         input_shape=(3, 32, 32),
