@@ -120,20 +120,22 @@ class Adam:
     def update(
         self, gradient: Array, state: tuple[Array, ...], vector: Array, step: int
     ) -> tuple[Array, tuple[Array, ...]]:
-        xp = namespace(vector)
         rate = as_learning_rate(self.learning_rate)(step)
+        # The hats, taken out of the formula: numbers instead of arrays.
+        correction = (1.0 - self.beta2 ** (step + 1)) ** 0.5
+        size = rate * correction / (1.0 - self.beta1 ** (step + 1))
+        least = 1e-8 * correction
         if self.l2:
             gradient = gradient + self.l2 * vector
-        mean = state[0] * self.beta1
+        mean = self.beta1 * state[0]
         mean += (1.0 - self.beta1) * gradient
         square = gradient * gradient
         square *= 1.0 - self.beta2
         square += self.beta2 * state[1]
-        change = xp.sqrt(square)
-        change *= (1.0 - self.beta2 ** (step + 1)) ** -0.5
-        change += 1e-8
+        change = namespace(vector).sqrt(square)
+        change += least
         change = mean / change
-        change *= rate / (1.0 - self.beta1 ** (step + 1))
+        change *= size
         new = vector - change
         if self.weight_decay:
             new -= (rate * self.weight_decay) * vector

@@ -289,7 +289,7 @@ def test_gate_is_that_of_the_potential_and_not_of_the_drive(row):
         expected = np.exp(-0.5 * u * u) / (0.8 * np.sqrt(2 * np.pi))
     else:
         expected = activation.smoothed_derivative(past, 0.8)
-    np.testing.assert_allclose(gate, expected, rtol=1e-12)
+    np.testing.assert_allclose(gate, expected, rtol=1e-12, atol=1e-12)
     if row.noise_shape[0] > 1:  # a control: they are not the same thing
         assert np.abs(row.layer.gate(drive, drive, 0.8) - gate).max() > 0.01
 

@@ -410,7 +410,7 @@ def prediction_of(name, stage, error):
     pathway, visit = network.pathways[stage], trace.visits[stage]
     route = pathway.route(layer.gate(visit.drive, visit.past, harness.SIGMA), trace.inputs)
     known = (method.control_variate, evidence, pathway, network.reaches[stage], route)
-    return predict(*known, error, is_exact(pathway, found.loss))
+    return predict(*known, error, is_exact(pathway, found.loss), noised=False, samples=1)
 
 
 STAGES = [(name, stage) for name in WITH_POSITIONS for stage in CASES[name].stages]

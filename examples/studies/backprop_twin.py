@@ -48,7 +48,7 @@ RATES = (1 / 3, 1.0, 3.0)  # times the recipe's
 UNLABELLED = -1
 
 
-def make_trainer(name: str, seed: int, **more: int) -> Trainer:
+def make_trainer(name: str, seed: int, **more: int | str) -> Trainer:
     recipe = get_recipe(name)
     settings = recipe.settle(recipe.settings.with_values({"seed": seed, **more}))
     return build_trainer(settings, recipe.build(settings), recipe.data(settings))
@@ -162,7 +162,11 @@ def twin(name: str, seeds: int) -> dict:
 # --- cost -----------------------------------------------------------------------------------------
 
 
-OURS = {"nolr": {}, "nolr, 2 workers": {"workers": 2, "threads": 1}}
+OURS = {
+    "nolr": {},
+    "nolr, 2 workers": {"workers": 2, "threads": 1},
+    "nolr on torch": {"backend": "torch"},
+}
 
 
 def make_step(name: str, label: str) -> Callable[[], None]:

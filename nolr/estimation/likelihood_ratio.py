@@ -277,6 +277,8 @@ class LikelihoodRatio:
                 pathway.route(gate, trace.inputs),
                 clean.error,
                 exact,
+                step.noised,
+                total,
             )
             if step.noised:
                 step.measures_residual = isinstance(residual, str)

@@ -31,7 +31,7 @@ class Prediction:
     jacobian: Array | None
     """J̄; None where it is the identity."""
     credit: Array
-    """ĝ (N, *noise_shape)."""
+    """β ĝ / (all samples), the prediction of the gradient of the mean loss, (N, *noise_shape)."""
     beta: Array | float
     seen: Evidence | None = None
     """What the copies have taught so far."""
@@ -98,6 +98,8 @@ def predict(
     route: Route,
     error: Array,
     exact: bool,
+    noised: bool,
+    samples: int,
 ) -> Prediction:
     """Predict the credit of every unit of a stage.
 
@@ -108,15 +110,18 @@ def predict(
         route: the pathway of every sample.
         error: e = ∂loss/∂features (N, P, m).
         exact: whether the pathway leads to the features themselves, so that J̄ = I.
+        noised: whether β is to be regressed; else the prediction is exact and β = 1.
+        samples: of the whole batch, of which this may be a part.
     """
-    xp, jacobian, felt = namespace(error), None, error
+    xp, jacobian = namespace(error), None
+    beta = control_variate.beta(evidence) if noised else 1.0
+    felt = error * (beta / samples)  # scaled here, where arrays are small
     if not exact:
         jacobian = control_variate.jacobian(evidence)
         if error.shape[1] > 1 and pathway.mixing is None:  # which leads only where it reaches
             jacobian = _within_reach(jacobian, reach, error.shape[1])
-        felt = xp.reshape(error, (-1, jacobian.shape[0])) @ jacobian
+        felt = xp.reshape(felt, (-1, jacobian.shape[0])) @ jacobian
     credit = route.pull(xp.reshape(felt, (error.shape[0], *pathway.target)))
-    beta = control_variate.beta(evidence)
     return Prediction(control_variate, error, route, jacobian, credit, beta)
 
 

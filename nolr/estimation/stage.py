@@ -75,9 +75,7 @@ class StageStep:
     @property
     def beta(self) -> Array | float:
         """Coefficient of the prediction: 0 without one, 1 where it is exact."""
-        if self.prediction is None:
-            return 0.0
-        return self.prediction.beta if self.noised else 1.0
+        return 0.0 if self.prediction is None else self.prediction.beta
 
     def weigh_shared(self, score: Array, weights: Array) -> None:
         """Add copies that share the clean local array.
@@ -110,11 +108,11 @@ class StageStep:
         weighed = xp.reshape(weighed, (copies * score.shape[1], *score.shape[2:]))
         if local.x.shape[0] != weighed.shape[0]:
             local = Local(tile(local.x, copies), local.past)
-        weighed = weighed * (1.0 / self.copies)
+        weighed = weighed * (1.0 / (self.copies * self.total))
         delta = weighed
         if self.prediction is not None:
             delta = self.weight * weighed
-            delta += tile((self.beta / self.copies) * self.prediction.credit, copies)
+            delta += tile((1.0 / self.copies) * self.prediction.credit, copies)
             if self.measures_residual and self.monitor:
                 self._residual = _add(self._residual, self._pull(local, weighed))
         self._pulled = _add(self._pulled, self._pull(local, delta))
@@ -157,21 +155,22 @@ class StageStep:
     def _contract(self) -> None:
         """One weight product for all copies that share the clean local array."""
         local = Local(self.visit.state[0], self.visit.past)
-        residual = None if self._contracted is None else self._contracted * (1.0 / self._groups)
+        residual = None
+        if self._contracted is not None:
+            residual = self._contracted * (1.0 / (self._groups * self.total))
         if self.prediction is None:
             delta = residual
         elif residual is None:
-            delta = self.beta * self.prediction.credit
+            delta = self.prediction.credit
         else:
-            delta = self.beta * self.prediction.credit + self.weight * residual
+            delta = self.prediction.credit + self.weight * residual
             if self.measures_residual and self.monitor:
                 self._residual = self._pull(local, residual)
         self._pulled = self._pull(local, delta)
 
     def _pull(self, local: Local, delta: Array) -> list[Params]:
-        """Mean over all samples of (∂v/∂θ)ᵀ δ; when monitored, what each half here adds to it."""
+        """Sum over the samples here of (∂v/∂θ)ᵀ δ; when monitored, of each half of them."""
         samples = self.visit.drive.shape[0]
-        delta = delta * (1.0 / self.total)
         if not self.monitor:
             return [self.layer.pullback(local.x, local.past, delta)]
         half = samples // 2

@@ -69,6 +69,8 @@ MNIST_CONV = Recipe(
     summary="MNIST, three convolutions 1-8-16-32 and a dense layer: 98.9 % in four minutes",
     settings=Settings(
         hidden=(8, 16, 32),
+        threads=1,
+        workers=2,
         sigma=0.3,
         residual=0.0,
         forgetting=0.95,
@@ -97,7 +99,14 @@ FASHION_CONV = replace(
 CIFAR10_CONV = replace(
     MNIST_CONV,
     name="cifar10-conv",
-    settings=replace(MNIST_CONV.settings, sigma=0.1, learning_rate=1e-3, batch_size=64, epochs=16),
+    settings=replace(
+        MNIST_CONV.settings,
+        sigma=0.1,
+        probe_every=8,
+        learning_rate=1e-3,
+        batch_size=64,
+        epochs=12,
+    ),
     summary="CIFAR-10, or the copy at hand, ResNet-5: 64.4 % on the JPEG copy in 37 minutes",
     data=Images(_cifar10, CIFAR10),
     prepare=CIFAR10,

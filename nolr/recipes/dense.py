@@ -37,7 +37,7 @@ MNIST_DENSE = Recipe(
         learning_rate_schedule="cosine",
         batch_size=128,
         validation_fraction=0.05,
-        probe_every=2,
+        probe_every=8,
         epochs=10,
     ),
     data=Images(mnist, grey),

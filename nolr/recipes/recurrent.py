@@ -90,6 +90,7 @@ MNIST_ROWS_RECURRENT = Recipe(
         sigma=0.2,
         residual=0.0,
         forgetting=0.998,
+        probe_every=3,
         learning_rate=2e-3,
         learning_rate_schedule="cosine",
         batch_size=128,
