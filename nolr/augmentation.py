@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nolr.backends import backend_of, get_backend
+from nolr.checks import check_source
 from nolr.errors import BadInput
 from nolr.types import Array, Key
 
@@ -27,7 +28,7 @@ class FeatureDropout:
             gives every backend the same numbers.
 
     Raises:
-        BadInput: a rate out of its range.
+        BadInput: a rate out of its range, or there is no such source.
     """
 
     rate: float
@@ -36,6 +37,7 @@ class FeatureDropout:
     def __post_init__(self) -> None:
         if not 0 <= self.rate < 1:
             raise BadInput(f"the rate of dropout must lie in [0, 1), got {self.rate}")
+        check_source(self.source)
 
     def __call__(self, x: Array, key: Key) -> Array:
         """(N, ...) -> (N, ...), a pure function of the arguments."""

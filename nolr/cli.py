@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, predict, recipes, data (in its own file), info."""
+"""The command line; data and gradcheck have files of their own."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 import nolr
 from nolr.cli_data import data
+from nolr.cli_gradcheck import gradcheck
+from nolr.cli_settings import assignments
 from nolr.destinations import check_outputs, run_path
 from nolr.errors import BadInput, Diverged
 
@@ -101,7 +103,7 @@ def train(
     from nolr.recipes import get_recipe
 
     settings = {name: value for name, value in options.items() if value is not None}
-    for name, value in _assignments(more).items():
+    for name, value in assignments(more).items():
         if name in settings:
             raise BadInput(f"{name} is given twice, as --{name.replace('_', '-')} and with --set")
         settings[name] = value
@@ -242,6 +244,7 @@ def info() -> None:
 
 
 commands.add_command(data)
+commands.add_command(gradcheck)
 
 
 def _console() -> Console:
@@ -254,19 +257,6 @@ def _load(path: Path, **places: str | None) -> Run:
     from nolr.runs import load
 
     return load(path, **{name: place for name, place in places.items() if place is not None})
-
-
-def _assignments(texts: tuple[str, ...]) -> dict[str, Any]:
-    """Read --set KEY=VALUE options."""
-    pairs = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise BadInput(
-                f"--set expected KEY=VALUE, got {text!r}: for example --set batch_size=64"
-            )
-        pairs[key.strip().replace("-", "_")] = value.strip()
-    return pairs
 
 
 def _write_json(run: Run, path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import prod
 
 from nolr.backends import backend_of, get_backend
-from nolr.errors import BadInput
+from nolr.checks import check_sizes, check_source
 from nolr.types import Array, Key, Shape
 
 __all__ = ["PoissonCoding"]
@@ -29,15 +29,15 @@ class PoissonCoding:
             gives every backend the same spikes.
 
     Raises:
-        BadInput: less than one step.
+        BadInput: less than one step, or there is no such source.
     """
 
     steps: int
     source: str = "device"
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise BadInput(f"PoissonCoding needs at least one time step, got {self.steps}")
+        check_sizes(self, "steps")
+        check_source(self.source)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return (self.steps, prod(input_shape))

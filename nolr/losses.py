@@ -148,6 +148,7 @@ class MeanSquaredError:
     """
 
     differentiable = True
+    degree = 2  # as a polynomial of the output
 
     def check(self, targets: Any, output_shape: Shape) -> None:
         values = np.asarray(targets)

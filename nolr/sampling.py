@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from nolr.backends import get_backend
-from nolr.errors import BadInput, nearest
+from nolr.checks import check_source
+from nolr.errors import BadInput
 from nolr.types import Array, Backend, Key, Sampler, Shape
 
-__all__ = ["SOURCES", "Antithetic", "Independent", "copy_groups"]
-
-SOURCES = ("device", "host")
+__all__ = ["Antithetic", "Independent", "copy_groups"]
 
 
 @dataclass(frozen=True)
@@ -34,10 +33,7 @@ class _KeyedNormal:
     source: str = "device"
 
     def __post_init__(self) -> None:
-        if self.source not in SOURCES:
-            raise BadInput(
-                f"there is no noise source {self.source!r}{nearest(self.source, SOURCES)}"
-            )
+        check_source(self.source)
 
     def draw(self, backend: Backend, key: Key, groups: int, shape: Shape, dtype: Any) -> Array:
         shape = (groups, *shape)

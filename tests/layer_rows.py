@@ -183,7 +183,7 @@ DIRECTED = GraphOperator(
 
 
 OF_FIVE_NODES = ((4, 3), (5, 2), (5,), (3,), (1, 5, 3))
-OF_FOUR_STEPS = ((3,), (4, 2), (2, 4, 3), ())
+OF_FOUR_STEPS = ((3,), (4, 2), (0, 3), (2, 4, 3), ())
 
 ROWS = [
     *(
@@ -191,7 +191,7 @@ ROWS = [
         for f in (Identity(), ReLU(), Tanh(), Sigmoid(), Step(), Step(0.4))
     ),
     *(
-        Row(f"over time {f}", Dense(3, 2, f), (4, 3), ((3, 4), (4,), (2, 4, 3)))
+        Row(f"over time {f}", Dense(3, 2, f), (4, 3), ((3, 4), (4,), (0, 3), (2, 4, 3)))
         for f in (Identity(), ReLU())
     ),
     conv_row("plain", Conv2D(2, 3, 3), (2, 5, 4), (2, 2, 5), (2, 5, 2)),
@@ -205,9 +205,9 @@ ROWS = [
     Row("relu", GraphConv(3, 2, GRAPH), (5, 3), OF_FIVE_NODES),
     Row("identity", GraphConv(3, 2, GRAPH, Identity()), (5, 3), OF_FIVE_NODES),
     Row("directed", GraphConv(3, 2, DIRECTED, Tanh()), (5, 3), OF_FIVE_NODES),
-    Row("", Embedding(5, 3), (4,), ((4, 5), ()), token_inputs),
-    Row("last", SimpleRNN(3, 2), (4, 3), (*OF_FOUR_STEPS, (0, 3))),
-    Row("all states", SimpleRNN(3, 2, last=False), (4, 3), (*OF_FOUR_STEPS, (0, 3))),
+    Row("", Embedding(5, 3), (4,), ((4, 5), (0,), ()), token_inputs),
+    Row("last", SimpleRNN(3, 2), (4, 3), OF_FOUR_STEPS),
+    Row("all states", SimpleRNN(3, 2, last=False), (4, 3), OF_FOUR_STEPS),
     Row(
         "ReLU",
         SimpleRNN(3, 4, ReLU(), recurrent_initializer=ScaledIdentity(0.5)),

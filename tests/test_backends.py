@@ -19,10 +19,12 @@ from nolr.backends import (
     find_backends,
     generic,
     get_backend,
+    itemsize,
     namespace,
     same_backend,
 )
 from nolr.backends.cupy import PHILOX, open_cupy, philox_words
+from nolr.backends.numpy import host_coins
 from nolr.errors import BadInput, nearest
 from nolr.types import Key, Stream, Window
 
@@ -76,6 +78,12 @@ def test_there_and_back(backend, dtype):
     assert back.dtype == host.dtype
     np.testing.assert_array_equal(back, host)
     assert str(backend.asarray(host, "float32").dtype).endswith("float32")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "uint8", "bool"])
+def test_itemsize_is_that_of_the_host(backend, dtype):
+    array = backend.asarray([0, 1], dtype)
+    assert itemsize(array.dtype) == backend.to_host(array).dtype.itemsize
 
 
 def test_read_only_arrays_and_lists_are_welcome(backend):
@@ -346,6 +354,26 @@ def test_philox_needs_every_bit_of_counter_and_key(philox):
 
 
 # --- coins ----------------------------------------------------------------------------------------
+
+
+def test_coins_that_are_certain_draw_no_numbers(monkeypatch):
+    monkeypatch.setattr(np.random, "SFC64", None)
+    assert host_coins(Key(0), (3, 2), 1.0).all()
+
+
+@pytest.mark.parametrize("probability", [0.99999, 0.999991, 1 - 2**-17, 1 - 2**-18, 1 - 1e-12, 1.0])
+def test_coins_of_almost_certain_heads_are_almost_all_heads(backend, probability):
+    coins = backend.to_host(backend.coins(Key(2), (1000, 1000), probability))
+    assert coins.shape == (1000, 1000)
+    assert coins.dtype == bool
+    # On the host one in 2¹⁶ is a tail at least, unless none is: fifteen in a million.
+    assert coins.size - int(coins.sum()) < 60
+
+
+def test_host_coins_are_the_ones_they_always_were():
+    coins = host_coins(Key(3, step=1), (4, 6), 0.7)
+    assert "".join(str(int(coin)) for coin in coins.reshape(-1)) == "000011101111011111001011"
+    assert host_coins(Key(3), (0, 2), 0.7).shape == (0, 2)
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 0.5, 1.0])

@@ -42,7 +42,7 @@ def pool_row(link, input_shape):
 
 
 def time_row(link, input_shape):
-    return Row(link, input_shape, ((3,), (2, *input_shape), ()))
+    return Row(link, input_shape, ((3,), (0, 3), (2, *input_shape), ()))
 
 
 ROWS = [
@@ -240,9 +240,10 @@ def test_negative_images_have_winners_too():
 
 
 @pytest.mark.parametrize("pool", [MaxPool2D, AvgPool2D])
-@pytest.mark.parametrize("size", [0, -2])
-def test_a_window_of_no_pixels_is_refused(pool, size):
-    with pytest.raises(BadInput, match=f"the window of {pool.__name__} must be at least 1 pixel"):
+@pytest.mark.parametrize("size", [0, -2, 1.5, 2.0])
+def test_a_window_has_a_whole_number_of_pixels(pool, size):
+    words = f"size of {pool.__name__} must be a whole number of at least 1, got {size}"
+    with pytest.raises(BadInput, match=words):
         pool(size)
 
 
@@ -261,6 +262,8 @@ def test_links_say_where_they_belong():
         BadInput, match=r"SumOverTime expected .* behind a layer that returns a seq"
     ):
         SumOverTime().output_shape((10,))
+    with pytest.raises(BadInput, match=r"with at least one time step, got \(0, 3\)"):
+        MeanOverTime().output_shape((0, 3))
 
 
 def test_leaky_over_time_is_the_potential_of_a_neuron_that_never_fires():

@@ -18,6 +18,7 @@ ROOT = Path(nolr.__file__).parent
 RANK = {
     "errors": 0,
     "types": 0,
+    "checks": 1,
     "files": 1,
     "workers": 1,
     "backends": 1,
@@ -42,6 +43,7 @@ RANK = {
     "tails": 7,
     "estimation": 8,
     "divergence": 9,
+    "testing": 10,
     "training": 10,
     "environment": 10,
     "destinations": 10,
@@ -51,6 +53,8 @@ RANK = {
     "plots": 13,
     "progress": 13,
     "cli_data": 14,
+    "cli_settings": 13,
+    "cli_gradcheck": 14,
     "cli": 15,
     "__main__": 16,
 }

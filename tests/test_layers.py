@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
+
 import numpy as np
 import pytest
 import reference
@@ -10,7 +13,7 @@ from layer_rows import COPIES, GRAPH, NUMPY, ROWS, SAMPLES, make, on_host
 from nolr.activations import Identity
 from nolr.backends.numpy import NumpyBackend
 from nolr.errors import BadInput
-from nolr.layers import LIF, Conv2D, Dense, Embedding, GraphConv
+from nolr.layers import LIF, Conv2D, Dense, Embedding, GraphConv, SimpleRNN
 from nolr.types import Key, Stream, Window
 
 every_row = pytest.mark.parametrize("row", ROWS, ids=str)
@@ -317,13 +320,26 @@ def test_backends_agree(row, other_backend, dtype, tolerance):
 # --- what belongs to one layer alone --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (-1, 2)])
 @pytest.mark.parametrize(
-    "layer", [Dense, lambda i, o: GraphConv(i, o, GRAPH)], ids=["dense", "gcn"]
+    ("layer", "first", "second"),
+    [
+        (Dense, "inputs", "outputs"),
+        (Conv2D, "inputs", "outputs"),
+        (partial(GraphConv, operator=GRAPH), "inputs", "outputs"),
+        (SimpleRNN, "inputs", "units"),
+        (LIF, "inputs", "units"),
+        (Embedding, "tokens", "units"),
+    ],
+    ids=["Dense", "Conv2D", "GraphConv", "SimpleRNN", "LIF", "Embedding"],
 )
-def test_units_are_needed(layer, sizes):
-    with pytest.raises(BadInput, match="at least one input and one output"):
-        layer(*sizes)
+def test_sizes_are_whole_numbers_of_at_least_one(layer, first, second):
+    name = type(layer(np.int64(2), 3)).__name__  # a control: these fit
+    for wrong in (0, -1, 2.0, 1.5, "2", None):
+        rest = f"of {name} must be a whole number of at least 1, got {re.escape(repr(wrong))}"
+        with pytest.raises(BadInput, match=f"^{first} {rest}"):
+            layer(wrong, 3)
+        with pytest.raises(BadInput, match=f"^{second} {rest}"):
+            layer(3, wrong)
 
 
 @pytest.mark.parametrize(
@@ -332,11 +348,14 @@ def test_units_are_needed(layer, sizes):
         lambda f: Dense(2, 2, f),
         lambda f: Conv2D(2, 2, activation=f),
         lambda f: GraphConv(2, 2, GRAPH, f),
+        lambda f: SimpleRNN(2, 2, f),
     ],
-    ids=["dense", "conv", "gcn"],
+    ids=["Dense", "Conv2D", "GraphConv", "SimpleRNN"],
 )
-def test_an_activation_is_a_function(layer):
-    with pytest.raises(BadInput, match=r"must be a function like nolr.ReLU\(\), got 'relu'"):
+def test_an_activation_is_a_function(layer, request):
+    name = request.node.callspec.id
+    words = rf"the activation of {name} must be a function like nolr.ReLU\(\), got 'relu'"
+    with pytest.raises(BadInput, match=words):
         layer("relu")
 
 
@@ -357,18 +376,21 @@ def test_biases_start_at_zero(layer):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"inputs": 0}, "inputs of Conv2D must be at least 1, got 0"),
-        ({"outputs": -1}, "outputs of Conv2D must be at least 1"),
-        ({"kernel": 0}, "kernel of Conv2D must be at least 1"),
-        ({"stride": 0}, "stride of Conv2D must be at least 1"),
-        ({"dilation": 0}, "dilation of Conv2D must be at least 1"),
-        ({"padding": -1}, "padding of Conv2D must be 0 or more"),
+        ({"kernel": 0}, "kernel of Conv2D must be a whole number of at least 1, got 0"),
+        ({"kernel": 2.5}, "kernel of Conv2D must be a whole number of at least 1, got 2.5"),
+        ({"kernel": (3, 3)}, r"kernel of Conv2D must be a whole number .*, got \(3, 3\)"),
+        ({"stride": 0}, "stride of Conv2D must be a whole number of at least 1, got 0"),
+        ({"stride": 1.0}, "stride of Conv2D must be a whole number of at least 1, got 1.0"),
+        ({"dilation": 0}, "dilation of Conv2D must be a whole number of at least 1, got 0"),
+        ({"dilation": 1.5}, "dilation of Conv2D must be a whole number of at least 1, got 1.5"),
+        ({"padding": -1}, "padding of Conv2D must be a whole number of at least 0, got -1"),
+        ({"padding": 0.5}, "padding of Conv2D must be a whole number of at least 0, got 0.5"),
     ],
     ids=str,
 )
-def test_sizes_of_a_convolution_out_of_range_are_refused(options, words):
+def test_pixels_of_a_convolution_are_whole_numbers(options, words):
     with pytest.raises(BadInput, match=words):
-        Conv2D(**{"inputs": 1, "outputs": 1, **options})
+        Conv2D(1, 1, **options)
 
 
 def test_conv_says_how_to_repair_an_image():
@@ -422,18 +444,38 @@ def test_graph_convolution_needs_an_operator():
         GraphConv(2, 2, np.eye(3))
 
 
-@pytest.mark.parametrize("sizes", [(0, 2), (3, 0), ((1 << 24) + 1, 2)])
-def test_sizes_of_an_embedding_out_of_range_are_refused(sizes):
-    with pytest.raises(BadInput, match="Embedding needs 1 to 16777216 tokens"):
-        Embedding(*sizes)
+def test_a_vocabulary_that_is_too_large_is_refused():
+    with pytest.raises(BadInput, match="Embedding takes at most 16777216 tokens, got 16777217"):
+        Embedding((1 << 24) + 1, 2)
 
 
-@pytest.mark.parametrize(("tokens", "words"), [([0, 5], "0 to 5"), ([-1, 3], "-1 to 3")])
-def test_tokens_outside_the_vocabulary_are_refused(tokens, words, backend):
+@pytest.mark.parametrize(
+    ("tokens", "wrong"),
+    [
+        ([0, 5], "5"),
+        ([3, -1], "-1"),
+        ([1, 2.5], "2.5"),
+        ([4, -0.5], "-0.5"),
+        ([4.25, 0], "4.25"),
+        ([0, float("nan")], "nan"),
+        ([0, float("inf")], "inf"),
+        ([0, 1e30], r"1e\+30"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_no_number_of_a_token_is_refused(tokens, wrong, dtype, backend):
     layer = Embedding(5, 2)
-    params = {"W": backend.asarray(layer.init(Key(0))["W"])}
-    with pytest.raises(BadInput, match=rf"token numbers in 0\.\.4, got {words}"):
-        layer.drive(params, backend.asarray([tokens], "float64"))
+    params = {"W": backend.asarray(layer.init(Key(0))["W"], dtype)}
+    with pytest.raises(BadInput, match=rf"whole token numbers in 0\.\.4, got {wrong}: use the voc"):
+        layer.drive(params, backend.asarray([tokens], dtype))
+
+
+@pytest.mark.parametrize(("tokens", "wrong"), [([0, 5], "5"), ([3, -1], "-1")], ids=str)
+def test_integers_are_checked_as_well(tokens, wrong, backend):
+    params = {"W": backend.asarray(np.zeros((5, 2)))}
+    with pytest.raises(BadInput, match=rf"whole token numbers in 0\.\.4, got {wrong}: use the voc"):
+        Embedding(5, 2).drive(params, backend.asarray([tokens], "int64"))
 
 
 def test_an_embedding_takes_integers_as_they_are(backend):
@@ -461,6 +503,19 @@ def test_a_learned_decay_is_used_as_if_it_were_cut_off(decay, cut):
     _, past = layer.respond(params, layer.drive(params, x), None)
     expected = [1.0, cut + 0.5, cut * (cut + 0.5) + 0.25]
     np.testing.assert_allclose(past[0, :, 0], expected)
+
+
+@pytest.mark.parametrize(("decay", "cut"), [(1.4, 1.0), (-0.3, 0.0)])
+def test_a_decay_beyond_its_range_is_pulled_back_as_that_at_its_end(decay, cut):
+    # The straight-through estimate that LIF's docstring speaks of: the derivative there is 0.
+    layer = LIF(1, 1, learn_decay=True, threshold=9.0)
+    x, pulled = np.array([[[1.0], [0.5], [0.25]]]), []
+    for value in (decay, cut):
+        params = {"W": np.ones((1, 1)), "b": np.zeros(1), "decay": np.array([value])}
+        drive = layer.drive(params, x)
+        pulled.append(layer.pullback(x, layer.respond(params, drive, None)[1], drive)["decay"])
+    np.testing.assert_array_equal(*pulled)
+    assert pulled[0] != 0
 
 
 def test_the_decay_of_every_neuron_starts_where_it_is_told():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from nolr.errors import BadInput
 from nolr.layers import LIF, Dense, MeanOverTime
 from nolr.network import Sequential
 from nolr.recipes import build_trainer, get_recipe
+from nolr.sampling import Independent
 from nolr.types import Key, Stream
 
 KEY = Key(3, Stream.AUGMENT, step=5)
@@ -76,9 +78,26 @@ def test_a_rate_out_of_its_range_is_refused(rate):
         FeatureDropout(rate)
 
 
-def test_coding_needs_a_step():
-    with pytest.raises(BadInput, match="at least one time step"):
-        PoissonCoding(0)
+@pytest.mark.parametrize("steps", [0, -1, 2.5])
+def test_coding_takes_a_whole_number_of_steps(steps):
+    words = f"steps of PoissonCoding must be a whole number of at least 1, got {steps}"
+    with pytest.raises(BadInput, match=words):
+        PoissonCoding(steps)
+
+
+@pytest.mark.parametrize(
+    "make", [partial(FeatureDropout, 0.3), partial(PoissonCoding, 4)], ids=["dropout", "coding"]
+)
+def test_an_unknown_source_suggests_the_nearest(make):
+    for source, words in (
+        ("hots", "no noise source 'hots'; did you mean 'host'"),
+        ("Device", "no noise source 'Device'; did you mean 'device'"),
+        (None, "no noise source None; choose one of: device, host"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            make(source)
+        with pytest.raises(BadInput, match=words):
+            Independent(source)
 
 
 def spiking_trainer(epochs=2, **settings):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 import nolr
+from nolr.data import Graph, Texts
+from nolr.data.store import data_folder
 from nolr.errors import BadInput
-from nolr.recipes import RECIPES, Settings
+from nolr.recipes import RECIPES, Settings, graphs, recurrent
 from nolr.recipes.variants import first_at_hand
 
 
@@ -102,6 +106,64 @@ def test_a_recurrent_recipe_has_one_hidden_layer():
 def test_a_convolutional_recipe_has_three_numbers_of_channels(name):
     with pytest.raises(BadInput, match="three numbers of channels"):
         nolr.train(name, hidden="8,8")
+
+
+@pytest.mark.parametrize("name", ["mnist-spiking", "fashion-spiking", "mnist-conv", "cifar10-conv"])
+def test_an_activation_is_refused_where_there_is_none_to_choose(name):
+    recipe = RECIPES[name]
+    recipe.build(recipe.settings.with_values({"activation": "relu"}))  # a control: as it is
+    with pytest.raises(
+        BadInput, match=r"^activation has no effect .* leave it at .relu., got .tanh.$"
+    ):
+        nolr.train(name, activation="tanh")
+
+
+# --- data that are kept in memory -----------------------------------------------------------------
+
+
+def toy_graph(features):
+    """Four nodes in a row, each with so many features."""
+    return Graph(
+        features=csr_array(np.ones((4, features), np.float32)),
+        labels=np.array([0, 1, 0, 1]),
+        edges=csr_array(np.diag(np.ones(3, np.float32), 1) + np.diag(np.ones(3, np.float32), -1)),
+        train=np.array([0, 1]),
+        validation=np.array([2]),
+        test=np.array([3]),
+    )
+
+
+def test_a_graph_is_that_of_the_folder_which_the_environment_names_now(monkeypatch, tmp_path):
+    read = []
+
+    def loader(folder):
+        read.append(Path(data_folder(folder)).name)
+        return toy_graph(3 if read[-1] == "first" else 5)
+
+    recipe = graphs._recipe("toy", "", loader)
+    for name, features in (("first", 3), ("second", 5), ("second", 5)):
+        monkeypatch.setenv("NOLR_DATA", str(tmp_path / name))
+        assert recipe.build(recipe.settings).input_shape == (4, features)
+        assert recipe.data(recipe.settings).train.inputs.shape == (1, 4, features)
+    assert read == ["first", "second"]
+
+
+def test_texts_are_those_of_the_folder_that_is_meant_now(monkeypatch, tmp_path):
+    read = []
+
+    def load(folder, variant):
+        read.append(Path(data_folder(folder)).resolve().parent.name)
+        texts = Texts(tuple(f"{read[-1]} {i % 4}" for i in range(40)), np.arange(40) % 4)
+        return texts, texts
+
+    monkeypatch.setattr(recurrent, "load_ag_news", load)
+    recipe = RECIPES["agnews-recurrent"]
+    settings = recipe.settings.with_values({"validation_fraction": 0.2, "data_dir": "datasets"})
+    for name in ("first", "second", "second"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / name)
+        assert len(recipe.data(settings).test) == 40
+    assert read == ["first", "second"]
 
 
 # --- variants of the data -------------------------------------------------------------------------

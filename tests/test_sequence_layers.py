@@ -17,7 +17,7 @@ from nolr.activations import Identity, Tanh
 from nolr.backends import get_backend
 from nolr.errors import BadInput
 from nolr.estimation import JacobianControlVariate, LikelihoodRatio
-from nolr.layers import LIF, Dense, MeanOverTime, SimpleRNN
+from nolr.layers import LIF, Dense, Embedding, MeanOverTime, SimpleRNN
 from nolr.losses import MeanSquaredError
 from nolr.network import Sequential
 from nolr.noise import Gaussian
@@ -29,9 +29,8 @@ NUMPY = get_backend("numpy")
 @pytest.mark.parametrize(
     ("make_layer", "message"),
     [
-        (lambda: SimpleRNN(0, 1), "at least one input"),
-        (lambda: LIF(1, 0), "at least one input"),
-        (lambda: LIF(1, 1, steps=0), "at least one input"),
+        (lambda: LIF(1, 1, steps=0), "steps of LIF must be a whole number of at least 1, got 0"),
+        (lambda: LIF(1, 1, steps=2.5), "steps of LIF must be a whole number .*, got 2.5"),
         (lambda: LIF(1, 1, decay=1.1), "decay"),
         (lambda: LIF(1, 1, decay=float("nan")), "decay"),
         (lambda: LIF(1, 1, threshold=0.0), "threshold"),
@@ -50,6 +49,9 @@ def test_layers_over_time_say_how_to_repair_a_shape():
         LIF(3, 2).output_shape((3,))
     with pytest.raises(BadInput, match="give steps for inputs without time, and only for them"):
         LIF(3, 2, steps=4).output_shape((4, 3))
+    for layer, shape in ((LIF(3, 2), (0, 3)), (Embedding(3, 2), (0,)), (SimpleRNN(3, 2), (0, 3))):
+        with pytest.raises(BadInput, match="with at least one time step, got"):
+            layer.output_shape(shape)
 
 
 # --- unbiasedness ---------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ def test_bad_settings_are_explained(values, message):
         ({"weight_decay": -1}, "weight_decay"),
         ({"noise_source": "moon"}, "noise source"),
         ({"backend": "nump"}, "did you mean 'numpy'"),
-        ({"hidden": "0"}, "at least one"),
+        ({"hidden": "0"}, "at least 1"),
         ({"validation_fraction": 1}, "validation_fraction"),
     ],
 )

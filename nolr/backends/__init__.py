@@ -10,12 +10,21 @@ import importlib
 from functools import cache
 from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace
 
 from nolr.errors import BadInput, nearest
 from nolr.types import Array, Backend
 
-__all__ = ["NAMES", "backend_of", "find_backends", "get_backend", "namespace", "same_backend"]
+__all__ = [
+    "NAMES",
+    "backend_of",
+    "find_backends",
+    "get_backend",
+    "itemsize",
+    "namespace",
+    "same_backend",
+]
 
 LIBRARIES = {
     "numpy": "numpy",
@@ -100,6 +109,18 @@ def backend_of(array: Array) -> Backend:
 def _by_module(module: str) -> Backend:
     library = module.removeprefix("array_api_compat.").split(".")[0]
     return get_backend(library.replace("_", "-"))
+
+
+def itemsize(dtype: Any) -> int:
+    """How many bytes an entry of an array takes, on any backend.
+
+    By name: every library spells its dtypes as NumPy does, torch.float32 for one, but not all of
+    them tell the size.
+
+    >>> itemsize(np.dtype("float32"))
+    4
+    """
+    return np.dtype(str(dtype).rpartition(".")[2]).itemsize
 
 
 def same_backend(**arrays: Array) -> Backend:

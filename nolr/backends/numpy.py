@@ -117,9 +117,9 @@ def host_uniform(key: Key, shape: Shape, dtype: Any) -> np.ndarray:
 
 def host_coins(key: Key, shape: Shape, probability: float) -> np.ndarray:
     """True with this probability to within 2⁻¹⁷ (shape): 16 bits a coin, not 32 and a division."""
-    size = prod(shape)
-    words = np.random.SFC64(np.random.SeedSequence(key)).random_raw((size + 3) // 4)
     limit = round(probability * 65536)
     if limit > 65535:
         return np.ones(shape, bool)
+    size = prod(shape)
+    words = np.random.SFC64(np.random.SeedSequence(key)).random_raw((size + 3) // 4)
     return (words.view(np.uint16)[:size] < np.uint16(limit)).reshape(shape)

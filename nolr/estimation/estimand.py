@@ -11,7 +11,7 @@ from nolr.network import Sequential
 from nolr.pathways import Pathway
 from nolr.types import Loss, Schedule
 
-__all__ = ["describe", "is_exact", "residual_weight"]
+__all__ = ["describe", "is_exact", "noised_together", "residual_weight"]
 
 
 def describe(
@@ -35,6 +35,20 @@ def describe(
     if exact:
         estimand += "; the last stage has no noise, its gradient is exact for the clean loss"
     return estimand
+
+
+def noised_together(
+    schedule: Schedule,
+    control_variate: JacobianControlVariate | None,
+    network: Sequential,
+    loss: Loss,
+) -> tuple[tuple[int, ...], ...]:
+    """For every stage, the stages that have noise in the loss whose gradient is estimated."""
+    stages = list(range(len(network.stages)))
+    if is_last_exact(control_variate, network, loss):
+        stages.pop()
+    found = {stage: together for together in schedule.passes(stages) for stage in together}
+    return tuple(found.get(stage, ()) for stage in range(len(network.stages)))
 
 
 def residual_weight(control_variate: JacobianControlVariate | None, loss: Loss) -> float | str:

@@ -21,7 +21,7 @@ from functools import partial
 from math import prod
 from typing import NamedTuple
 
-from nolr.backends import backend_of, namespace, same_backend
+from nolr.backends import backend_of, itemsize, namespace, same_backend
 from nolr.errors import BadInput
 from nolr.estimation.baselines import CleanLoss
 from nolr.estimation.control_variates import Evidence, JacobianControlVariate
@@ -122,6 +122,11 @@ class LikelihoodRatio:
                 "given: give one per stage, or a single one for all"
             )
         control_variate = self.control_variate or JacobianControlVariate()
+        if residual_weight(self.control_variate, loss) == 0 and not loss.differentiable:
+            raise BadInput(
+                f"residual 0 learns nothing from {type(loss).__name__}, a loss without derivative: "
+                "leave it at 'adaptive', or choose a loss like CrossEntropy"
+            )
         features = network.output_shape if loss.differentiable else (*network.output_shape[:-1], 1)
         merits = tuple(Merit() for _ in network.stages)
         evidence = []
@@ -309,8 +314,7 @@ class LikelihoodRatio:
         """Yield the number of groups in every block of copies."""
         groups = self.copies // len(self.sampler.signs)
         largest = max(prod(visit.drive.shape) for visit in trace.visits)
-        itemsize = 8 if "64" in str(trace.output.dtype) else 4
-        group_bytes = len(self.sampler.signs) * largest * itemsize
+        group_bytes = len(self.sampler.signs) * largest * itemsize(trace.output.dtype)
         size = max(self.baseline.minimum_groups, self.block_bytes // group_bytes)
         blocks = max(1, groups // size)
         for block in range(blocks):

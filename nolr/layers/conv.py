@@ -14,7 +14,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from nolr.activations import Identity, relu
-from nolr.backends import backend_of, namespace
+from nolr.backends import backend_of, itemsize, namespace
+from nolr.checks import check_activation, check_sizes
 from nolr.copies import add_noise
 from nolr.errors import BadInput
 from nolr.initializers import Initializer, he_normal
@@ -42,7 +43,8 @@ class Conv2D:
         initializer: draws W; b starts at 0.
 
     Raises:
-        BadInput: a size out of its range, or an activation that is no function.
+        BadInput: a size that is no whole number or out of its range, or an activation that is no
+            function.
     """
 
     inputs: int
@@ -61,16 +63,9 @@ class Conv2D:
     noise_reach = Everywhere()
 
     def __post_init__(self) -> None:
-        for name in ("inputs", "outputs", "kernel", "stride", "dilation"):
-            if (value := getattr(self, name)) < 1:
-                raise BadInput(f"{name} of Conv2D must be at least 1, got {value}")
-        if self.padding < 0:
-            raise BadInput(f"padding of Conv2D must be 0 or more, got {self.padding}")
-        if not callable(self.activation):
-            raise BadInput(
-                "the activation of Conv2D must be a function like nolr.ReLU(), got "
-                f"{self.activation!r}"
-            )
+        check_sizes(self, "inputs", "outputs", "kernel", "stride", "dilation")
+        check_sizes(self, "padding", minimum=0)
+        check_activation(self, self.activation)
 
     @property
     def affine(self) -> bool:
@@ -138,8 +133,7 @@ class Conv2D:
         samples, channels = x.shape[:2]
         positions = window.positions(x.shape[2:])
         entries = channels * self.kernel**2 * positions[0] * positions[1]
-        itemsize = 8 if "64" in str(x.dtype) else 4
-        block = max(1, backend.cache_bytes // (itemsize * entries))
+        block = max(1, backend.cache_bytes // (itemsize(x.dtype) * entries))
         for start in range(0, samples, block):
             rows = slice(start, min(start + block, samples))
             yield rows, backend.im2col(x[rows, ...], window)

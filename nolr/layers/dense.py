@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from nolr.activations import Identity, relu
+from nolr.checks import check_activation, check_sizes
 from nolr.copies import add_noise
 from nolr.errors import BadInput
 from nolr.initializers import Initializer, he_normal
@@ -31,7 +32,7 @@ class Dense:
         initializer: draws W; b starts at 0.
 
     Raises:
-        BadInput: a size below 1, or an activation that is no function.
+        BadInput: a size that is no whole number from 1 on, or an activation that is no function.
     """
 
     inputs: int
@@ -46,23 +47,15 @@ class Dense:
     noise_reach = Same()
 
     def __post_init__(self) -> None:
-        if min(self.inputs, self.outputs) < 1:
-            raise BadInput(
-                f"Dense needs at least one input and one output, got {self.inputs} and "
-                f"{self.outputs}"
-            )
-        if not callable(self.activation):
-            raise BadInput(
-                f"the activation of Dense must be a function like nolr.ReLU(), got "
-                f"{self.activation!r}"
-            )
+        check_sizes(self, "inputs", "outputs")
+        check_activation(self, self.activation)
 
     @property
     def affine(self) -> bool:
         return isinstance(self.activation, Identity)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        if input_shape[-1:] != (self.inputs,) or len(input_shape) > 2:
+        if input_shape[-1:] != (self.inputs,) or len(input_shape) > 2 or 0 in input_shape:
             raise BadInput(
                 f"Dense({self.inputs}, {self.outputs}) expected samples of shape "
                 f"({self.inputs},), got {input_shape}: match the previous layer's output, or "

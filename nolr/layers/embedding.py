@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from nolr.backends import backend_of, namespace
+from nolr.checks import check_sizes, check_steps
 from nolr.copies import add_noise
 from nolr.errors import BadInput
 from nolr.initializers import Initializer, Normal
@@ -31,8 +32,8 @@ class Embedding:
         initializer: draws W.
 
     Raises:
-        BadInput: a size below 1, a vocabulary of more than 2²⁴ tokens, or, when it is run, a number
-            outside 0..tokens-1.
+        BadInput: a size that is no whole number from 1 on, more than 2²⁴ tokens, or, when it is
+            run, something else than a whole number in 0..tokens-1.
     """
 
     tokens: int
@@ -47,10 +48,11 @@ class Embedding:
     noise_reach = Same()
 
     def __post_init__(self) -> None:
-        if min(self.tokens, self.units) < 1 or self.tokens > 1 << 24:
+        check_sizes(self, "tokens", "units")
+        if self.tokens > 1 << 24:
             raise BadInput(
-                f"Embedding needs 1 to {1 << 24} tokens and at least one unit, got {self.tokens} "
-                f"and {self.units}"
+                f"Embedding takes at most {1 << 24} tokens, got {self.tokens}: a float32 holds no "
+                "larger numbers exactly"
             )
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -59,6 +61,7 @@ class Embedding:
                 f"Embedding({self.tokens}, {self.units}) expected samples of shape (time steps,), "
                 f"got {input_shape}: one token a step"
             )
+        check_steps(self, input_shape)
         return (input_shape[0], self.units)
 
     def noise_shape(self, input_shape: Shape) -> Shape:
@@ -68,15 +71,17 @@ class Embedding:
         return {"W": self.initializer(key, (self.tokens, self.units))}
 
     def drive(self, params: Params, x: Array) -> Array:
-        xp, numbers = namespace(x), self._numbers(x)
-        lowest, highest = int(xp.min(numbers)), int(xp.max(numbers))
-        if lowest < 0 or highest >= self.tokens:
+        xp = namespace(x)
+        known = (x >= 0) & (x < self.tokens) & (xp.floor(x) == x)
+        if not bool(xp.all(known)):
+            first = int(xp.argmin(xp.astype(xp.reshape(known, (-1,)), xp.int64)))
             raise BadInput(
-                f"Embedding({self.tokens}, {self.units}) expected token numbers in "
-                f"0..{self.tokens - 1}, got {lowest} to {highest}: use the vocabulary that it was "
-                "made for"
+                f"Embedding({self.tokens}, {self.units}) expected whole token numbers in "
+                f"0..{self.tokens - 1}, got {float(xp.reshape(x, (-1,))[first]):.8g}: use the "
+                "vocabulary that it was made for"
             )
-        return xp.reshape(xp.take(params["W"], numbers, axis=0), (*x.shape, self.units))
+        table = xp.take(params["W"], self._numbers(x), axis=0)
+        return xp.reshape(table, (*x.shape, self.units))
 
     def respond(self, params: Params, drive: Array, noise: Array | None) -> tuple[Array, None]:
         return add_noise(drive, noise), None

@@ -13,6 +13,7 @@ import numpy as np
 
 from nolr.activations import Identity, relu
 from nolr.backends import namespace
+from nolr.checks import check_activation, check_sizes
 from nolr.copies import add_noise
 from nolr.errors import BadInput
 from nolr.graphs import GraphOperator
@@ -36,7 +37,8 @@ class GraphConv:
         initializer: draws W; b starts at 0.
 
     Raises:
-        BadInput: a size below 1, or an operator or activation that is none.
+        BadInput: a size that is no whole number from 1 on, or an operator or activation that is
+            none.
     """
 
     inputs: int
@@ -51,21 +53,13 @@ class GraphConv:
     noise_reach = Same()
 
     def __post_init__(self) -> None:
-        if min(self.inputs, self.outputs) < 1:
-            raise BadInput(
-                f"GraphConv needs at least one input and one output, got {self.inputs} and "
-                f"{self.outputs}"
-            )
+        check_sizes(self, "inputs", "outputs")
         if not isinstance(self.operator, GraphOperator):
             raise BadInput(
                 "the operator of GraphConv must be a nolr.GraphOperator, got "
                 f"{type(self.operator).__name__}: make one with normalized_adjacency(edges)"
             )
-        if not callable(self.activation):
-            raise BadInput(
-                "the activation of GraphConv must be a function like nolr.ReLU(), got "
-                f"{self.activation!r}"
-            )
+        check_activation(self, self.activation)
 
     @property
     def affine(self) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from nolr.backends import namespace
+from nolr.checks import check_sizes
 from nolr.errors import BadInput
 from nolr.reach import Everywhere
 from nolr.routes import Chain, Gate, WindowSum, Winners
@@ -38,11 +39,7 @@ class _Pool2D(ABC):
         return self.size
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise BadInput(
-                f"the window of {type(self).__name__} must be at least 1 pixel wide, got "
-                f"{self.size}"
-            )
+        check_sizes(self, "size")
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 3 or min(input_shape[1:]) < self.size:

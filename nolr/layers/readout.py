@@ -13,7 +13,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from nolr.backends import backend_of
+from nolr.backends import backend_of, itemsize
+from nolr.checks import check_steps
 from nolr.errors import BadInput
 from nolr.reach import Everywhere
 from nolr.routes import WeightedSum
@@ -40,13 +41,14 @@ class _OverTime(ABC):
                 f"{type(self).__name__} expected samples of shape (time steps, units), got "
                 f"{input_shape}: put it behind a layer that returns a sequence"
             )
+        check_steps(self, input_shape)
         return input_shape[1:]
 
     def __call__(self, x: Array) -> Array:
         return self.route(x).push(x)
 
     def route(self, x: Array) -> WeightedSum:
-        kind = "float64" if "64" in str(x.dtype) else "float32"
+        kind = "float64" if itemsize(x.dtype) == 8 else "float32"
         return WeightedSum(backend_of(x).asarray(self.weights(x.shape[1]), kind))
 
 

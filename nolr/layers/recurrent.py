@@ -13,6 +13,7 @@ import numpy as np
 
 from nolr.activations import tanh
 from nolr.backends import namespace
+from nolr.checks import check_activation, check_sizes, check_steps
 from nolr.copies import fresh_noisy
 from nolr.errors import BadInput
 from nolr.initializers import Initializer, glorot_normal
@@ -39,7 +40,7 @@ class SimpleRNN:
         recurrent_initializer: draws U; as `initializer` unless given.
 
     Raises:
-        BadInput: a size below 1.
+        BadInput: a size that is no whole number from 1 on, or an activation that is no function.
     """
 
     inputs: int
@@ -63,27 +64,20 @@ class SimpleRNN:
         return self.reach
 
     def __post_init__(self) -> None:
-        if min(self.inputs, self.units) < 1:
-            raise BadInput(
-                f"SimpleRNN needs at least one input and one unit, got {self.inputs} and "
-                f"{self.units}"
-            )
-        if not callable(self.activation):
-            raise BadInput(
-                "the activation of SimpleRNN must be a function like nolr.Tanh(), got "
-                f"{self.activation!r}"
-            )
+        check_sizes(self, "inputs", "units")
+        check_activation(self, self.activation)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         shape = self.noise_shape(input_shape)
         return shape[1:] if self.last else shape
 
     def noise_shape(self, input_shape: Shape) -> Shape:
-        if len(input_shape) != 2 or input_shape[1] != self.inputs or input_shape[0] < 1:
+        if len(input_shape) != 2 or input_shape[1] != self.inputs:
             raise BadInput(
                 f"SimpleRNN({self.inputs}, {self.units}) expected samples of shape "
                 f"(time steps, {self.inputs}), got {input_shape}: one row of inputs a step"
             )
+        check_steps(self, input_shape)
         return (input_shape[0], self.units)
 
     def init(self, key: Key) -> Params:

@@ -21,6 +21,7 @@ import numpy as np
 
 from nolr.activations import Step
 from nolr.backends import namespace
+from nolr.checks import check_sizes, check_steps
 from nolr.copies import fresh_noisy
 from nolr.errors import BadInput
 from nolr.initializers import Initializer, he_normal
@@ -48,6 +49,8 @@ class LIF:
         threshold: V > 0, in units of the potential.
         reset: "zero" or "subtract".
         learn_decay: make β a parameter of every neuron, used as if it were cut off at 0 and 1.
+            Beyond them the true gradient is 0; what is estimated is that at the nearer end, a
+            straight-through estimate, so that a β that has left [0, 1] can come back.
         initializer: draws W; b starts at 0.
 
     Raises:
@@ -77,11 +80,9 @@ class LIF:
         return self.learn_decay  # W sees the inputs alone, whatever the potential was
 
     def __post_init__(self) -> None:
-        if min(self.inputs, self.units, 1 if self.steps is None else self.steps) < 1:
-            raise BadInput(
-                f"LIF needs at least one input, unit and step, got {self.inputs}, {self.units} "
-                f"and {self.steps}"
-            )
+        check_sizes(self, "inputs", "units")
+        if self.steps is not None:
+            check_sizes(self, "steps")
         if not 0 <= self.decay <= 1:
             raise BadInput(f"the decay of LIF must lie in [0, 1], got {self.decay}")
         if not self.threshold > 0:
@@ -96,6 +97,7 @@ class LIF:
         if self.steps is not None and input_shape == (self.inputs,):
             return (self.steps, self.units)
         if self.steps is None and len(input_shape) == 2 and input_shape[1] == self.inputs:
+            check_steps(self, input_shape)
             return (input_shape[0], self.units)
         expected = f"({self.inputs},)" if self.steps else f"(time steps, {self.inputs})"
         raise BadInput(

@@ -11,13 +11,14 @@ from nolr.layers import AvgPool2D, Conv2D, Dense, Flatten, MaxPool2D
 from nolr.network import Residual, Sequential
 from nolr.recipes.images import Images, Standardised, fashion_mnist, mnist
 from nolr.recipes.recipe import Recipe
-from nolr.recipes.settings import Settings
+from nolr.recipes.settings import Settings, keep_default
 from nolr.recipes.variants import first_at_hand
 
 __all__ = ["CIFAR10_CONV", "FASHION_CONV", "MNIST_CONV"]
 
 
 def _channels(settings: Settings) -> tuple[int, ...]:
+    keep_default(settings, "activation", "on these convolutions, which are ReLU throughout")
     if len(settings.hidden) != 3:
         raise BadInput(
             f"a convolutional recipe has three numbers of channels, got hidden={settings.hidden}"

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache, partial
 from itertools import pairwise
+from os.path import realpath
 
 import numpy as np
 
 from nolr.activations import identity
 from nolr.data import Dataset, Graph, Split, load_citeseer, load_cora, load_pubmed
+from nolr.data.store import data_folder
 from nolr.graphs import normalized_adjacency
 from nolr.layers import GraphConv
 from nolr.losses import UNLABELLED
@@ -24,16 +26,21 @@ from nolr.recipes.settings import Settings, get_activation
 
 __all__ = ["CITESEER_GRAPH", "CORA_GRAPH", "PUBMED_GRAPH"]
 
-Loader = Callable[[str | None], Graph]
+Loader = Callable[[str], Graph]
 
 
 @lru_cache(maxsize=2)
 def _load(loader: Loader, folder: str) -> Graph:
-    return loader(folder or None)
+    return loader(folder)
+
+
+def _graph(settings: Settings, loader: Loader) -> Graph:
+    """Kept by the folder as it is: what the setting and NOLR_DATA mean can change."""
+    return _load(loader, realpath(data_folder(settings.data_dir)))
 
 
 def _data(settings: Settings, loader: Loader) -> Split:
-    graph = _load(loader, settings.data_dir)
+    graph = _graph(settings, loader)
     inputs = _prepare(graph.features.toarray()[None])
     train, validation, test = (
         Dataset(inputs, _labels_of(graph, nodes))
@@ -57,7 +64,7 @@ def _prepare(inputs: np.ndarray) -> np.ndarray:
 
 
 def _build(settings: Settings, loader: Loader) -> Sequential:
-    graph = _load(loader, settings.data_dir)
+    graph = _graph(settings, loader)
     operator = normalized_adjacency(graph.edges)
     nodes, features = graph.features.shape
     sizes = (features, *settings.hidden)

@@ -7,12 +7,14 @@ does to the output depends little on the sample, which is what a mean Jacobian c
 from __future__ import annotations
 
 from functools import lru_cache
+from os.path import realpath
 
 import numpy as np
 
 from nolr.activations import identity
 from nolr.data import Dataset, Split, Texts, Vocabulary, load_ag_news
 from nolr.data.dataset import split_rows
+from nolr.data.store import data_folder
 from nolr.errors import BadInput
 from nolr.initializers import Normal, ScaledIdentity
 from nolr.layers import Dense, Embedding, MeanOverTime, SimpleRNN
@@ -61,12 +63,13 @@ def _words(settings: Settings) -> Sequential:
 
 @lru_cache(maxsize=1)
 def _texts(folder: str, variant: str) -> tuple[Texts, Texts]:
-    return load_ag_news(folder or None, variant)
+    return load_ag_news(folder, variant)
 
 
 def _news(settings: Settings) -> Split:
     """Numbers of words; the vocabulary knows the training texts alone."""
-    texts, test = _texts(settings.data_dir, settings.variant)
+    # By the folder as it is: what the setting and NOLR_DATA mean can change.
+    texts, test = _texts(realpath(data_folder(settings.data_dir)), settings.variant)
     rest, held = split_rows(texts.labels, settings.validation_fraction, settings.seed)
     vocabulary = Vocabulary.build(texts.rows(rest).texts, settings.vocabulary)
     train, validation, test_set = (

@@ -35,7 +35,7 @@ from nolr.sampling import Antithetic, Independent
 from nolr.training import Trainer
 from nolr.types import Activation, Optimizer
 
-__all__ = ["CHOICES", "Settings", "build_trainer", "get_activation"]
+__all__ = ["CHOICES", "Settings", "build_trainer", "get_activation", "keep_default"]
 
 LARGEST = 2**32 - 1
 
@@ -181,6 +181,13 @@ def _choose(settings: Settings, name: str) -> Callable[..., Any]:
 def get_activation(name: str) -> Activation:
     """The activation of that name."""
     return CHOICES["activation"][name]()
+
+
+def keep_default(settings: Settings, name: str, where: str) -> None:
+    """Raise BadInput if a setting has a value of its own `where` it would have no effect."""
+    default, value = getattr(Settings, name), getattr(settings, name)
+    if value != default:
+        raise BadInput(f"{name} has no effect {where}: leave it at {default!r}, got {value!r}")
 
 
 def _optimizer(settings: Settings, steps: int) -> Optimizer:

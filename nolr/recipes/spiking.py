@@ -15,7 +15,7 @@ from nolr.layers import LIF, Dense, Flatten, MeanOverTime
 from nolr.network import Sequential
 from nolr.recipes.images import Images, fashion_mnist, grey, mnist
 from nolr.recipes.recipe import Recipe
-from nolr.recipes.settings import Settings
+from nolr.recipes.settings import Settings, keep_default
 
 __all__ = ["FASHION_SPIKING", "MNIST_SPIKING"]
 
@@ -23,6 +23,7 @@ __all__ = ["FASHION_SPIKING", "MNIST_SPIKING"]
 def _build(settings: Settings) -> Sequential:
     if not settings.hidden:
         raise BadInput("a spiking recipe needs at least one layer of neurons, got hidden=()")
+    keep_default(settings, "activation", "on neurons that spike at a threshold")
     sizes, direct = (784, *settings.hidden), settings.coding == "direct"
     layers = [
         LIF(a, b, steps=settings.time_steps if direct and not index else None)

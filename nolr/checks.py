@@ -1,0 +1,48 @@
+"""Checks of arguments that more than one part of nolr makes, so that they all say the same."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+from nolr.errors import BadInput, nearest
+from nolr.types import Shape
+
+__all__ = ["SOURCES", "check_activation", "check_sizes", "check_source", "check_steps"]
+
+SOURCES = ("device", "host")
+"""Where random numbers can be drawn."""
+
+
+def check_sizes(owner: object, *names: str, minimum: int = 1) -> None:
+    """Raise BadInput unless these attributes are whole numbers, Python's or NumPy's."""
+    for name in names:
+        value = getattr(owner, name)
+        if not isinstance(value, Integral) or int(value) < minimum:
+            raise BadInput(
+                f"{name} of {type(owner).__name__} must be a whole number of at least {minimum}, "
+                f"got {value!r}"
+            )
+
+
+def check_activation(owner: object, activation: object) -> None:
+    """Raise BadInput unless the activation of a layer is a function."""
+    if not callable(activation):
+        raise BadInput(
+            f"the activation of {type(owner).__name__} must be a function like nolr.ReLU(), got "
+            f"{activation!r}"
+        )
+
+
+def check_steps(owner: object, input_shape: Shape) -> None:
+    """Raise BadInput unless a sample has a time step; time is its first axis."""
+    if input_shape[0] < 1:
+        raise BadInput(
+            f"{type(owner).__name__} expected samples of shape (time steps, ...) with at least one "
+            f"time step, got {input_shape}"
+        )
+
+
+def check_source(source: object) -> None:
+    """Raise BadInput unless random numbers can be drawn there."""
+    if source not in SOURCES:
+        raise BadInput(f"there is no noise source {source!r}{nearest(str(source), SOURCES)}")

@@ -1,0 +1,135 @@
+"""nolr gradcheck: what is the mean of an estimator, on a recipe's own network?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nolr.cli_settings import assignments
+from nolr.errors import BadInput
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from nolr.runs import Run
+    from nolr.testing import Certificate
+
+__all__ = ["gradcheck"]
+
+MOST_NUMBERS = 1 << 22  # in the inputs of one draw
+
+
+@click.command()
+@click.argument("target", metavar="RECIPE|RUN")
+@click.option("--residual", help="λ: 1 is unbiased; the recipe's own unless given.")
+@click.option("--set", "more", multiple=True, metavar="KEY=VALUE", help="Any other setting.")
+@click.option("--samples", default=8, show_default=True, help="Training samples in the batch.")
+@click.option("--tolerance", default=0.05, show_default=True, help="Fraction of a gradient's norm.")
+@click.option("--draws", default=512, show_default=True, help="Give up after so many.")
+@click.option("--data-dir", help="Data folder; NOLR_DATA or datasets/ unless given.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write it as JSON.")
+def gradcheck(
+    target: str,
+    residual: str | None,
+    more: tuple[str, ...],
+    samples: int,
+    tolerance: float,
+    draws: int,
+    data_dir: str | None,
+    json_file: Path | None,
+) -> None:
+    """Compare the mean of an estimator with a reference, stage by stage.
+
+    TARGET is a recipe, with its initial parameters, or a saved run, with its trained ones. The
+    settings are those it trains with, so most recipes are found biased, as their estimand says:
+    they rely on learned feedback (λ = 0). With --residual 1 they are unbiased, but noisy.
+    """
+    from nolr.files import check_writable, write_atomically
+
+    if samples < 1:
+        raise BadInput(f"--samples must be at least 1, got {samples}")
+    settings = assignments(more)
+    for name, value in (("residual", residual), ("data_dir", data_dir)):
+        if value is not None:
+            settings[name] = value
+    if json_file is not None:
+        check_writable(json_file)
+    certificate = _check(target, settings, samples, tolerance, draws)
+    if json_file is not None:
+        write_atomically(json_file, (json.dumps(asdict(certificate), indent=2) + "\n").encode())
+    from rich.console import Console
+
+    console = Console()
+    console.print(_table(target, certificate))
+    console.print(certificate.estimand, style="dim", soft_wrap=True)
+
+
+def _check(
+    target: str, settings: dict[str, Any], samples: int, tolerance: float, draws: int
+) -> Certificate:
+    from nolr.data import Dataset
+    from nolr.recipes import build_trainer, get_recipe
+    from nolr.runs import load
+    from nolr.testing import check_unbiased
+
+    run: Run | None = None
+    if Path(target).is_file():
+        run = load(target, **{k: settings.pop(k) for k in ("data_dir",) if k in settings})
+        recipe, chosen = run.recipe, run.settings.with_values(settings)
+    else:
+        recipe = get_recipe(target)
+        chosen = recipe.settings.with_values(settings)
+    chosen = recipe.settle(chosen.with_values({"dtype": "float64"}))
+    trainer = build_trainer(chosen, recipe.build(chosen), recipe.data(chosen))
+    params = trainer.params(trainer.init())
+    if run is not None:
+        params = tuple(
+            {name: trainer.backend.asarray(array, "float64") for name, array in theta.items()}
+            for theta in run.params
+        )
+    part = trainer.data.train
+    inputs, targets = trainer.move(Dataset(part.inputs[:samples], part.targets[:samples]))
+    inputs = trainer.encode(inputs)
+    rows = max(inputs.shape[0], min(512, MOST_NUMBERS // prod(inputs.shape[1:])))
+    return check_unbiased(
+        replace(trainer.estimator, workers=1),
+        trainer.network,
+        params,
+        (inputs, targets),
+        trainer.loss,
+        tolerance=tolerance,
+        max_draws=draws,
+        rows=rows,
+        state=None if run is None else run.state.estimator,
+        seed=chosen.seed,
+    )
+
+
+def _table(target: str, certificate: Certificate) -> Table:
+    from rich.table import Table
+
+    table = Table(
+        title=f"{target}: {certificate.verdict}, against {certificate.reference}, "
+        f"{certificate.draws} draws of {certificate.rows} rows"
+    )
+    for column in ("stage", "parameter", "direction"):
+        table.add_column(column)
+    for column in ("bias", "bias is below", "z"):
+        table.add_column(column, justify="right")
+    table.add_column("verdict")
+    for found in certificate.findings:
+        table.add_row(
+            str(found.stage),
+            found.name,
+            found.direction,
+            f"{found.bias:.2e}",
+            f"{found.bound:.1%}",
+            f"{found.z:.1f}",
+            found.verdict,
+        )
+    return table

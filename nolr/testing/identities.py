@@ -1,0 +1,123 @@
+"""Exact identities: what must hold of every likelihood-ratio estimator, whatever the network.
+
+- scores have mean 0, and a covariance that is the inverse of the noise's: E[s sᵀ] = C⁻ᵀC⁻¹, so
+  E[ε sᵀ] = I;
+- a constant loss teaches nothing: with any baseline the gradient is 0;
+- under antithetic pairs the even part of the loss cancels: of an even loss the gradient is 0.
+
+They need no reference and few draws, so they come before a certificate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from nolr.backends import backend_of, get_backend
+from nolr.estimation import LikelihoodRatio
+from nolr.network import Sequential
+from nolr.sampling import Antithetic
+from nolr.types import Array, Key, Noise, Params, Shape
+
+__all__ = ["ConstantLoss", "EvenLoss", "check_score", "constant_loss_residue", "even_loss_residue"]
+
+ANY = Key(0, step=1)
+
+
+@dataclass(frozen=True)
+class ConstantLoss:
+    """The same number for every output: its gradient is 0."""
+
+    value: float = 3.0
+    differentiable = True
+
+    def check(self, targets: Any, output_shape: Shape) -> None:
+        """Any target will do."""
+
+    def __call__(self, output: Array, target: Array) -> Array:
+        xp = backend_of(output).xp
+        return xp.full(output.shape[:1], self.value, dtype=output.dtype)
+
+    def value_and_gradient(self, output: Array, target: Array) -> tuple[Array, Array]:
+        return self(output, target), 0.0 * output
+
+
+@dataclass(frozen=True)
+class EvenLoss:
+    """½ ‖o - clean output‖²: of a stage that is linear to the output, even in its noise."""
+
+    clean: Array
+    """(N, m), for the samples of the batch in order."""
+    differentiable = False
+
+    def check(self, targets: Any, output_shape: Shape) -> None:
+        """Any target will do."""
+
+    def __call__(self, output: Array, target: Array) -> Array:
+        xp = backend_of(output).xp
+        copies = output.shape[0] // self.clean.shape[0]
+        change = output - xp.concat([self.clean] * copies, axis=0)
+        return 0.5 * xp.sum(change * change, axis=1)
+
+    def value_and_gradient(self, output: Array, target: Array) -> tuple[Array, None]:
+        return self(output, target), None
+
+
+def constant_loss_residue(
+    estimator: LikelihoodRatio,
+    network: Sequential,
+    params: tuple[Params, ...],
+    batch: tuple[Array, Array],
+    key: Key = ANY,
+) -> float:
+    """Largest entry of the gradient of a constant loss: 0 for every baseline but none."""
+    loss = ConstantLoss()
+    state = estimator.init(network, params, loss)
+    estimate, _ = estimator(network, params, batch, loss, key, state)
+    return _largest(network, estimate.grads)
+
+
+def even_loss_residue(
+    estimator: LikelihoodRatio,
+    network: Sequential,
+    params: tuple[Params, ...],
+    batch: tuple[Array, Array],
+    key: Key = ANY,
+) -> float:
+    """Largest entry of the gradient of an even loss: 0 under antithetic pairs, layer by layer.
+
+    The network must be linear, so that its noise changes the output by an odd amount.
+    """
+    assert isinstance(estimator.sampler, Antithetic), "only pairs cancel the even part"
+    loss = EvenLoss(network.forward(params, batch[0]))
+    state = estimator.init(network, params, loss)
+    estimate, _ = estimator(network, params, batch, loss, key, state)
+    return _largest(network, estimate.grads)
+
+
+def check_score(noise: Noise, units: int = 3, draws: int = 200_000, seed: int = 0) -> float:
+    """p-value of the hypothesis that E[s] = 0 and E[ε sᵀ] = I for white noise coloured by `noise`.
+
+    The second is the covariance identity in the form that fits every colour: with ε = Cη and
+    E[s sᵀ] = C⁻ᵀC⁻¹ follows E[ε sᵀ] = C E[η ηᵀ] C⁻¹ = I.
+    """
+    white = get_backend("numpy").normal(Key(seed), (draws, units), np.float64)
+    score, coloured = noise.score(white), noise.colour(white)
+    products = (coloured[:, :, None] * score[:, None, :]).reshape(draws, -1)
+    found = np.concatenate([score, products], axis=1)
+    expected = np.concatenate([np.zeros(units), np.eye(units).reshape(-1)])
+    error = found.std(axis=0, ddof=1) / draws**0.5
+    z = (found.mean(axis=0) - expected) / error
+    return float(min(1.0, 2.0 * len(z) * stats.norm.sf(np.abs(z).max())))
+
+
+def _largest(network: Sequential, grads: Sequence[Params]) -> float:
+    return max(
+        float(np.abs(np.asarray(backend_of(array).to_host(array))).max())
+        for node in network.stages
+        for array in grads[node].values()
+    )
