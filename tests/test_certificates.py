@@ -89,7 +89,7 @@ def test_every_combination_has_its_certificate(sampler, schedule, baseline, resi
     certify("chain", method, tolerance=TOLERANCE).raise_unless_unbiased()
 
 
-@pytest.mark.parametrize("name", ["graph", "states", "conv with stride"])
+@pytest.mark.parametrize("name", ["graph", "states"])
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
 @pytest.mark.parametrize("residual", [None, 1.0], ids=["plain", "variate"])
 def test_joint_noise_has_its_certificate(name, sampler, residual):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nolr.activations import Identity, Tanh
+from nolr.activations import Identity, Step, Tanh
 from nolr.errors import BadInput
 from nolr.layers import LIF, Dense, MeanOverTime
-from nolr.losses import CrossEntropy
+from nolr.losses import CrossEntropy, ZeroOne
 from nolr.network import Sequential
 from nolr.noise import Gaussian
 from nolr.testing.noised_loss import NoisedLoss
@@ -43,7 +43,7 @@ def every_entry(network, params):
 
 
 def gradient(losses, params, wish):
-    found = find_references(losses, wish, rows=512)[0]
+    found = find_references(losses, params, wish, rows=512)[0]
     directions = every_entry(losses[0].network, params)
     rng = np.random.default_rng(0)
     if found.exact:
@@ -137,7 +137,8 @@ def test_spike_patterns_agree_with_differences(reset, learn_decay):
 
 def names(network, loss, joint=False, wish="auto"):
     losses = noised_losses(network, harness.X, harness.LABELS, loss, joint)
-    return [one.name for one in find_references(losses, wish, 512)]
+    params = network.init(2, harness.NUMPY, "float64")
+    return [one.name for one in find_references(losses, params, wish, 512)]
 
 
 def test_the_best_reference_that_fits_comes_first():
@@ -150,6 +151,22 @@ def test_the_best_reference_that_fits_comes_first():
     assert names(wide, CrossEntropy()) == ["differences"]
     lif = Sequential(LIF(2, 2, steps=5), MeanOverTime(), Dense(2, 2, Identity()), input_shape=(2,))
     assert names(lif, CrossEntropy()) == ["spike patterns", "differences"]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        Sequential(Dense(2, 3, Step()), Dense(3, 2, Identity()), input_shape=(2,)),
+        Sequential(Dense(2, 2, Tanh()), Dense(2, 2, Identity()), input_shape=(2,)),
+    ],
+    ids=["a step", "an error rate"],
+)
+def test_a_grid_is_not_offered_to_a_loss_that_jumps(network):
+    """It would not see the jump, and call the gradient 0."""
+    step = any(isinstance(getattr(node, "activation", None), Step) for node in network.nodes)
+    assert names(network, CrossEntropy() if step else ZeroOne()) == ["differences"]
+    if not step:  # the control
+        assert names(network, CrossEntropy()) == ["quadrature", "differences"]
 
 
 def test_a_reference_that_does_not_fit_is_refused():
@@ -165,7 +182,7 @@ def test_a_grid_knows_how_far_off_it_is():
         losses = noised_losses(
             case.network, case.inputs, case.target, case.loss, noise=Gaussian(sigma)
         )
-        grid = find_references(losses, "quadrature", 512)[0]
+        grid = find_references(losses, case.params, "quadrature", 512)[0]
         errors[sigma] = grid.error(case.params, directions, rng).max()
     assert errors[0.5] < 1e-6
     assert errors[4.0] > 1e-4

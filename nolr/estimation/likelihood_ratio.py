@@ -122,11 +122,6 @@ class LikelihoodRatio:
                 "given: give one per stage, or a single one for all"
             )
         control_variate = self.control_variate or JacobianControlVariate()
-        if residual_weight(self.control_variate, loss) == 0 and not loss.differentiable:
-            raise BadInput(
-                f"residual 0 learns nothing from {type(loss).__name__}, a loss without derivative: "
-                "leave it at 'adaptive', or choose a loss like CrossEntropy"
-            )
         features = network.output_shape if loss.differentiable else (*network.output_shape[:-1], 1)
         merits = tuple(Merit() for _ in network.stages)
         evidence = []

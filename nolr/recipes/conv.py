@@ -108,7 +108,7 @@ CIFAR10_CONV = replace(
         batch_size=64,
         epochs=12,
     ),
-    summary="CIFAR-10, or the copy at hand, ResNet-5: 64.4 % on the JPEG copy in 37 minutes",
+    summary="CIFAR-10, or the copy at hand, ResNet-5: 66.5 % on the JPEG copy in 20 minutes",
     data=Images(_cifar10, CIFAR10),
     prepare=CIFAR10,
     build=_resnet5,

@@ -61,7 +61,7 @@ class Certificate:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.verdict}: {self.estimand}",
+            f"{self.verdict}; claimed: {self.estimand}",
             f"against {self.reference}, {self.draws} draws of {self.rows} rows, tolerance "
             f"{100 * self.tolerance:g} %, error rate {self.error_rate:g}",
             f"{'block':<12}{'direction':<14}{'bias':>11}{'bound':>9}{'z':>8}  verdict",

@@ -19,9 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nolr.activations import Step
 from nolr.errors import BadInput
-from nolr.layers import LIF, AvgPool2D, Flatten, LeakyOverTime, MeanOverTime, SumOverTime
+from nolr.layers import AvgPool2D, Flatten, LeakyOverTime, MeanOverTime, SumOverTime
 from nolr.network import Fork, Join
 from nolr.testing.noised_loss import NoisedLoss, moved
 from nolr.testing.spikes import expected_loss as expected_over_patterns
@@ -33,6 +32,7 @@ __all__ = ["NAMES", "Direction", "Reference", "find_references"]
 NAMES = ("closed form", "spike patterns", "quadrature", "differences")
 LINEAR = (AvgPool2D, Flatten, LeakyOverTime, MeanOverTime, SumOverTime)
 POINTS = {0: 2, 1: 64, 2: 32, 3: 16, 4: 10, 5: 7, 6: 6}  # of a grid along an axis, by axes
+JUMP = 0.1  # h of differences where the loss jumps, as a fraction of σ
 
 
 class Direction(NamedTuple):
@@ -93,7 +93,7 @@ class Reference:
 
 
 def find_references(
-    noised_losses: Sequence[NoisedLoss], wish: str, rows: int
+    noised_losses: Sequence[NoisedLoss], params: Sequence[Params], wish: str, rows: int
 ) -> tuple[Reference, ...]:
     """References to try in turn, the best that fits all stages first, or the one asked for.
 
@@ -124,11 +124,13 @@ def find_references(
     found = []
     if all(map(_is_quadratic, noised_losses)):
         found.append(Reference("closed form", lambda s, rng: _cubature(noised_losses[s])))
-    if _all_by_patterns(noised_losses):
+    jumps = [_jumps(loss, params) for loss in noised_losses]
+    if _all_by_patterns(noised_losses, jumps):
         found.append(Reference("spike patterns", by_patterns))
-    if all(loss.dimensions <= max(POINTS) for loss in noised_losses):
-        found.append(replace(on_grid(0), coarser=on_grid(1)))
-    step = 0.05 if _jumps(noised_losses[0]) else 1e-3
+    if not any(jumps) and all(loss.dimensions <= max(POINTS) for loss in noised_losses):
+        found.append(replace(on_grid(0), coarser=on_grid(1)))  # which would not see a jump
+    levels = [_level(loss) for loss in noised_losses if loss.noises]
+    step = JUMP * min(levels, default=1.0) if any(jumps) else 1e-3
     found.append(Reference("differences", by_samples, step=step))
     if wish == "auto":
         return tuple(found)
@@ -177,12 +179,12 @@ def _on_grid(loss: NoisedLoss, fewer: int) -> Expectation:
 # --- patterns and differences ---------------------------------------------------------------------
 
 
-def _all_by_patterns(noised_losses: Sequence[NoisedLoss]) -> bool:
-    """Whether some stage has few spike patterns, and every other one is within reach of a grid."""
+def _all_by_patterns(noised_losses: Sequence[NoisedLoss], jumps: Sequence[bool]) -> bool:
+    """Whether some stage has few spike patterns, and every other one is a matter for a grid."""
     found = [has_few_patterns(loss) for loss in noised_losses]
     return any(found) and all(
-        few or loss.dimensions <= max(POINTS)
-        for few, loss in zip(found, noised_losses, strict=True)
+        few or (loss.dimensions <= max(POINTS) and not jump)
+        for few, loss, jump in zip(found, noised_losses, jumps, strict=True)
     )
 
 
@@ -193,9 +195,47 @@ def _on_samples(loss: NoisedLoss, rows: int, rng: np.random.Generator) -> Expect
     return lambda theta: float(loss.losses(theta, white).mean())
 
 
-def _jumps(loss: NoisedLoss) -> bool:
-    """Whether the loss may jump: differences then want a larger step."""
-    return not loss.loss.differentiable or any(
-        isinstance(node, LIF) or isinstance(getattr(node, "activation", None), Step)
-        for node in loss.network.nodes
+def _jumps(loss: NoisedLoss, params: Sequence[Params]) -> bool:
+    """Whether the loss of a copy jumps somewhere, as it does behind a spike.
+
+    Measured: difference quotients of a smooth function stay as they are when h gets smaller, of one
+    that jumps they are rarer and larger, so that their mean square grows as 1/h.
+    """
+    if not loss.noises or not loss.loss.differentiable:
+        return not loss.loss.differentiable
+    rng = np.random.default_rng(0)
+    copies = max(1, 4000 // len(loss.inputs))
+    white = rng.standard_normal((copies, len(loss.inputs), loss.dimensions))
+    for stage in loss.noises:
+        node = loss.network.stages[stage]
+        for name, array in params[node].items():
+            direction = rng.standard_normal(array.shape)
+            direction /= np.linalg.norm(direction)
+            coarse, fine = (
+                np.mean((_difference(loss, params, node, name, direction, h, white)) ** 2)
+                for h in (0.04 * _level(loss), 0.01 * _level(loss))
+            )
+            if fine > 2.0 * coarse:
+                return True
+    return False
+
+
+def _difference(
+    loss: NoisedLoss,
+    params: Sequence[Params],
+    node: int,
+    name: str,
+    direction: np.ndarray,
+    step: float,
+    white: np.ndarray,
+) -> np.ndarray:
+    """The difference quotient of every copy."""
+    above, below = (
+        loss.losses(moved(params, node, name, direction, sign * step), white) for sign in (1, -1)
     )
+    return (above - below) / (2.0 * step)
+
+
+def _level(loss: NoisedLoss) -> float:
+    """The smallest σ: the scale on which the expectation bends where the loss itself jumps."""
+    return min(noise.scale for noise in loss.noises.values())

@@ -86,7 +86,7 @@ def check_unbiased(
         for together in noised
     ]
     tiles = max(1, rows // x.shape[0])
-    references = find_references(noised_losses, reference, rows)
+    references = find_references(noised_losses, host, reference, rows)
     state = _warm(estimator, network, params, batch, loss, seed) if state is None else state
     tiled = _tiled(batch, tiles)
     draws = _Draws(
