@@ -16,9 +16,10 @@ from nolr.copies import tile
 from nolr.reach import Later
 from nolr.testing import check_unbiased
 from nolr.testing.confidence import ConfidenceSequence
+from nolr.testing.directions import Direction
 from nolr.testing.layers import check_layer
 from nolr.testing.noised_loss import NoisedLoss
-from nolr.testing.references import Direction, find_references
+from nolr.testing.references import find_references
 
 
 # 1. A layer, all of it (see nolr.types.Layer). Neurons add up currents W x in a leaky potential v

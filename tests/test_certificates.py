@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import harness
+import numpy as np
 import pytest
 import test_unbiased_families as families
 from harness import estimator
@@ -34,6 +35,7 @@ from nolr.testing import (
     constant_loss_residue,
     even_loss_residue,
 )
+from nolr.testing.identities import ConstantLoss
 
 SPIKING = {
     reset: harness.Case(
@@ -187,6 +189,7 @@ def test_a_certificate_is_a_function_of_its_seed():
         ({"error_rate": 1.0}, "error_rate must lie between 0 and 1"),
         ({"max_draws": 10}, "max_draws must be at least 64"),
         ({"rows": 0}, "rows must be at least 1"),
+        ({"noised": [(0,)]}, "has 2 stages, but noised says of 1"),
         ({"reference": "closed form"}, "does not fit this network"),
     ],
 )
@@ -202,11 +205,46 @@ def test_a_function_must_say_which_stages_are_noised():
         certify("single", lambda *args: inner(*args), state=())
 
 
-def test_an_empty_batch_is_refused():
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda x, y: (x[:0], y[:0]), "batch of check_unbiased is empty"),
+        (lambda x, y: (x, y[:1]), "4 inputs but 1 targets"),
+        (lambda x, y: (x[:, :1], y), "expected samples of shape"),
+        (lambda x, y: (x, y + 9), "labels must lie in"),
+        (lambda x, y: (x * np.nan, y), "inputs of check_unbiased contain NaN"),
+        (lambda x, y: (x.tolist(), y), "expected an array of one of the backends"),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_one_sentence(change, words):
     case, method = CASES["chain"], estimator(Antithetic(), LayerWise(), CleanLoss(), 1.0)
-    batch = case.inputs[:0], case.target[:0]
-    with pytest.raises(BadInput, match="batch of check_unbiased is empty"):
+    batch = change(case.inputs, case.target)
+    with pytest.raises(BadInput, match=words):
         check_unbiased(method, case.network, case.params, batch, case.loss)
+
+
+def test_an_estimate_that_is_not_finite_is_refused():
+    inner = estimator(Antithetic(), LayerWise(), CleanLoss(), None)
+
+    def broken(*args):
+        estimate, state = inner(*args)
+        grads = tuple({k: v * np.inf for k, v in theta.items()} for theta in estimate.grads)
+        return estimate._replace(grads=grads), state
+
+    broken.noise, broken.schedule = inner.noise, inner.schedule
+    case = CASES["chain"]
+    state = inner.init(case.network, case.params, case.loss)
+    with pytest.raises(BadInput, match="draw 1 of the estimator has an entry that is not finite"):
+        certify("chain", broken, state=state)
+
+
+def test_a_gradient_of_zero_is_no_division_by_zero():
+    case = CASES["chain"]
+    method = estimator(Antithetic(), LayerWise(), CleanLoss(), 1.0)
+    batch = case.inputs, case.target
+    certificate = check_unbiased(method, case.network, case.params, batch, ConstantLoss())
+    certificate.raise_unless_unbiased()
+    assert {found.bound for found in certificate.findings} == {0.0}
 
 
 def test_float32_and_another_backend_are_certified_too(backend):

@@ -15,8 +15,9 @@ from nolr.layers import LIF, Dense, MeanOverTime
 from nolr.losses import CrossEntropy, ZeroOne
 from nolr.network import Sequential
 from nolr.noise import Gaussian
+from nolr.testing.directions import Direction
 from nolr.testing.noised_loss import NoisedLoss
-from nolr.testing.references import Direction, find_references
+from nolr.testing.references import find_references
 from nolr.testing.spikes import pattern_probabilities
 
 RNG = np.random.default_rng(5)
@@ -127,9 +128,10 @@ def test_spike_patterns_agree_with_differences(reset, learn_decay):
     name, exact, _ = gradient(losses, params, "auto")
     assert name == "spike patterns"
     _, found, error = gradient(losses, params, "differences")
-    # Differences with a step of 0.05 are off by some h²/σ².
-    assert (np.abs(found - exact) < 6 * error + 4e-3).all()
-    assert (np.abs(found - 1.5 * exact) > 6 * error + 4e-3).any()  # a control
+    trusted = find_references(losses, params, "differences", 512)[0].inaccuracy
+    doubt = 6 * error + trusted * np.abs(exact).max()
+    assert (np.abs(found - exact) < doubt).all()
+    assert (np.abs(found - 1.5 * exact) > doubt).any()  # a control
 
 
 # --- which one ------------------------------------------------------------------------------------

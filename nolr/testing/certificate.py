@@ -30,7 +30,8 @@ class Finding:
     @property
     def bound(self) -> float:
         """No larger bias is compatible with the draws, as a fraction of the norm."""
-        return (abs(self.bias) + self.radius) / self.norm if self.norm else float("inf")
+        largest = abs(self.bias) + self.radius
+        return largest / self.norm if self.norm else 0.0 if largest == 0 else float("inf")
 
 
 @dataclass(frozen=True)

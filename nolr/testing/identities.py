@@ -18,6 +18,7 @@ import numpy as np
 from scipy import stats
 
 from nolr.backends import backend_of, get_backend
+from nolr.errors import BadInput
 from nolr.estimation import LikelihoodRatio
 from nolr.network import Sequential
 from nolr.sampling import Antithetic
@@ -91,8 +92,15 @@ def even_loss_residue(
     """Largest entry of the gradient of an even loss: 0 under antithetic pairs, layer by layer.
 
     The network must be linear, so that its noise changes the output by an odd amount.
+
+    Raises:
+        BadInput: the copies do not come in antithetic pairs.
     """
-    assert isinstance(estimator.sampler, Antithetic), "only pairs cancel the even part"
+    if not isinstance(estimator.sampler, Antithetic):
+        raise BadInput(
+            "the even part of a loss cancels in antithetic pairs alone, but the sampler is "
+            f"{type(estimator.sampler).__name__}: check an estimator with Antithetic()"
+        )
     loss = EvenLoss(network.forward(params, batch[0]))
     state = estimator.init(network, params, loss)
     estimate, _ = estimator(network, params, batch, loss, key, state)

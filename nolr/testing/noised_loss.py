@@ -18,7 +18,7 @@ from nolr.copies import split_copies, tile
 from nolr.network import Fork, Join, Sequential, advance
 from nolr.types import Loss, Noise, Params, Shape
 
-__all__ = ["NoisedLoss", "moved"]
+__all__ = ["NoisedLoss"]
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,3 @@ class NoisedLoss:
         losses = self.loss(state[0], tile(self.target, copies))
         losses = np.asarray(losses).reshape(len(losses), -1).sum(axis=1)  # over positions
         return split_copies(losses, len(self.inputs))
-
-
-def moved(
-    params: Sequence[Params], node: int, name: str, direction: np.ndarray, step: float
-) -> tuple[Params, ...]:
-    """The parameters with one array moved along a direction."""
-    changed = [dict(theta) for theta in params]
-    changed[node][name] = changed[node][name] + step * direction
-    return tuple(changed)

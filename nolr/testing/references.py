@@ -15,33 +15,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 
 from nolr.errors import BadInput
 from nolr.layers import AvgPool2D, Flatten, LeakyOverTime, MeanOverTime, SumOverTime
 from nolr.network import Fork, Join
-from nolr.testing.noised_loss import NoisedLoss, moved
+from nolr.testing.directions import Direction, moved
+from nolr.testing.noised_loss import NoisedLoss
 from nolr.testing.spikes import expected_loss as expected_over_patterns
 from nolr.testing.spikes import has_few_patterns
 from nolr.types import Params
 
-__all__ = ["NAMES", "Direction", "Reference", "find_references"]
+__all__ = ["NAMES", "Reference", "find_references"]
 
 NAMES = ("closed form", "spike patterns", "quadrature", "differences")
 LINEAR = (AvgPool2D, Flatten, LeakyOverTime, MeanOverTime, SumOverTime)
 POINTS = {0: 2, 1: 64, 2: 32, 3: 16, 4: 10, 5: 7, 6: 6}  # of a grid along an axis, by axes
-JUMP = 0.1  # h of differences where the loss jumps, as a fraction of σ
-
-
-class Direction(NamedTuple):
-    """A direction of length 1 in one array of parameters."""
-
-    stage: int
-    node: int
-    name: str
-    values: np.ndarray
+# h of differences where the loss jumps, as a fraction of σ. Differences are off by h² times a third
+# derivative, so its square, as a fraction of the gradient's norm, is what they are trusted to.
+JUMP = 0.1
 
 
 Expectation = Callable[[Sequence[Params]], float]
@@ -59,6 +52,8 @@ class Reference:
     """The same with less effort: how far they differ says how good it is."""
     step: float = 1e-4
     """h."""
+    inaccuracy: float = 0.0
+    """What a large h may cost, as a fraction of the gradient's norm."""
 
     @property
     def exact(self) -> bool:
@@ -75,10 +70,7 @@ class Reference:
                 stage = direction.stage
                 loss = self.of_stage(stage, rng)
             assert loss is not None
-            _, node, name, values = direction
-            above, below = (
-                loss(moved(params, node, name, values, sign * self.step)) for sign in (1, -1)
-            )
+            above, below = (loss(moved(params, direction, sign * self.step)) for sign in (1, -1))
             found.append((above - below) / (2.0 * self.step))
         return np.array(found)
 
@@ -124,14 +116,17 @@ def find_references(
     found = []
     if all(map(_is_quadratic, noised_losses)):
         found.append(Reference("closed form", lambda s, rng: _cubature(noised_losses[s])))
-    jumps = [_jumps(loss, params) for loss in noised_losses]
+    jumps = [_jumps(loss, params, 2 * rows) for loss in noised_losses]
     if _all_by_patterns(noised_losses, jumps):
         found.append(Reference("spike patterns", by_patterns))
     if not any(jumps) and all(loss.dimensions <= max(POINTS) for loss in noised_losses):
         found.append(replace(on_grid(0), coarser=on_grid(1)))  # which would not see a jump
     levels = [_level(loss) for loss in noised_losses if loss.noises]
-    step = JUMP * min(levels, default=1.0) if any(jumps) else 1e-3
-    found.append(Reference("differences", by_samples, step=step))
+    if any(jumps):
+        step = JUMP * min(levels, default=1.0)
+        found.append(Reference("differences", by_samples, step=step, inaccuracy=JUMP**2))
+    else:
+        found.append(Reference("differences", by_samples, step=1e-3))
     if wish == "auto":
         return tuple(found)
     fitting = [one for one in found if one.name == wish]
@@ -195,7 +190,7 @@ def _on_samples(loss: NoisedLoss, rows: int, rng: np.random.Generator) -> Expect
     return lambda theta: float(loss.losses(theta, white).mean())
 
 
-def _jumps(loss: NoisedLoss, params: Sequence[Params]) -> bool:
+def _jumps(loss: NoisedLoss, params: Sequence[Params], rows: int) -> bool:
     """Whether the loss of a copy jumps somewhere, as it does behind a spike.
 
     Measured: difference quotients of a smooth function stay as they are when h gets smaller, of one
@@ -204,35 +199,27 @@ def _jumps(loss: NoisedLoss, params: Sequence[Params]) -> bool:
     if not loss.noises or not loss.loss.differentiable:
         return not loss.loss.differentiable
     rng = np.random.default_rng(0)
-    copies = max(1, 4000 // len(loss.inputs))
+    copies = max(1, rows // len(loss.inputs))
     white = rng.standard_normal((copies, len(loss.inputs), loss.dimensions))
     for stage in loss.noises:
         node = loss.network.stages[stage]
         for name, array in params[node].items():
-            direction = rng.standard_normal(array.shape)
-            direction /= np.linalg.norm(direction)
+            values = rng.standard_normal(array.shape)
+            direction = Direction(stage, node, name, values / np.linalg.norm(values))
             coarse, fine = (
-                np.mean((_difference(loss, params, node, name, direction, h, white)) ** 2)
-                for h in (0.04 * _level(loss), 0.01 * _level(loss))
+                np.mean(_quotients(loss, params, direction, h * _level(loss), white) ** 2)
+                for h in (0.04, 0.01)
             )
             if fine > 2.0 * coarse:
                 return True
     return False
 
 
-def _difference(
-    loss: NoisedLoss,
-    params: Sequence[Params],
-    node: int,
-    name: str,
-    direction: np.ndarray,
-    step: float,
-    white: np.ndarray,
+def _quotients(
+    loss: NoisedLoss, params: Sequence[Params], direction: Direction, step: float, white: np.ndarray
 ) -> np.ndarray:
     """The difference quotient of every copy."""
-    above, below = (
-        loss.losses(moved(params, node, name, direction, sign * step), white) for sign in (1, -1)
-    )
+    above, below = (loss.losses(moved(params, direction, sign * step), white) for sign in (1, -1))
     return (above - below) / (2.0 * step)
 
 

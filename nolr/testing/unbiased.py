@@ -16,19 +16,18 @@ from nolr.backends import backend_of
 from nolr.errors import BadInput, nearest
 from nolr.estimation.estimand import noised_together
 from nolr.network import Sequential
-from nolr.testing.certificate import BIASED, UNBIASED, UNDECIDED, Certificate, Finding
+from nolr.testing.certificate import BIASED, UNBIASED, Certificate
 from nolr.testing.confidence import FEWEST_DRAWS, ConfidenceSequence
+from nolr.testing.directions import Direction, choose_directions, flat, projection, to_host
 from nolr.testing.noised_loss import NoisedLoss
-from nolr.testing.references import NAMES, Direction, Reference, find_references
+from nolr.testing.references import NAMES, Reference, find_references
+from nolr.testing.verdict import ORDER, judge, norms_of
 from nolr.types import Array, Key, Loss, Params
 
 __all__ = ["check_unbiased"]
 
-COORDINATES = 6  # of a block that are looked at one by one, or as many random directions
 WARM_UP = 20  # steps in which a control variate learns, before its state is held fixed
-LEAST_SHARE = 0.1  # of the largest stage's norm: a bias below the tolerance of it is no matter
 ENOUGH = 0.1  # of the tolerance: how far off a grid may be, to be used at all
-NUMERICAL = 1e-5  # of the norm: differences are no better than that
 
 Estimator = Callable[..., tuple[Any, Any]]
 
@@ -72,49 +71,48 @@ def check_unbiased(
     Raises:
         BadInput: arguments that make no sense together.
     """
-    _check(reference, tolerance, error_rate, max_draws, rows)
-    x, target = batch
-    if x.shape[0] == 0:
-        raise BadInput("the batch of check_unbiased is empty: give it a few samples")
-    if noised is None:
-        noised = _noised(estimator, network, loss)
-    host = [{k: _to_host(v) for k, v in theta.items()} for theta in params]
-    targets = np.asarray(backend_of(target).to_host(target))
-    targets = targets if targets.dtype.kind in "iu" else targets.astype(np.float64)
-    noised_losses = [
-        NoisedLoss(network, _to_host(x), targets, loss, {s: _noise(estimator, s) for s in together})
-        for together in noised
-    ]
-    tiles = max(1, rows // x.shape[0])
-    references = find_references(noised_losses, host, reference, rows)
+    _check_numbers(reference, tolerance, error_rate, max_draws, rows)
+    batch = _check_batch(network, params, batch, loss)
+    noised = _noised(estimator, network, loss) if noised is None else noised
+    if len(noised) != len(network.stages):
+        raise BadInput(
+            f"the network has {len(network.stages)} stages, but noised says of {len(noised)} which "
+            "stages have noise: give one tuple for every stage"
+        )
+    host = [{k: to_host(v) for k, v in theta.items()} for theta in params]
+    references = find_references(
+        _noised_losses(estimator, network, batch, loss, noised), host, reference, rows
+    )
     state = _warm(estimator, network, params, batch, loss, seed) if state is None else state
+    tiles = max(1, rows // batch[0].shape[0])
     tiled = _tiled(batch, tiles)
     draws = _Draws(
         lambda key: estimator(network, params, tiled, loss, key, state)[0].grads, network, seed
     )
     rng = np.random.default_rng(seed)
-    labels, directions = _directions(network, draws.next(16).mean(axis=0), host, rng)
+    directions = choose_directions(network, draws.next(16).mean(axis=0), host, rng)
     found, truth, doubt = _settle(references, host, directions, rng, tolerance)
-    sequence = ConfidenceSequence(len(directions), error_rate, max(max_draws // 4, FEWEST_DRAWS))
-    values = ConfidenceSequence(len(directions), error_rate, max_draws)  # for the norms alone
-    matrix = _matrix(network, host, directions)
-    while sequence.draws < max_draws:
-        count = min(max(FEWEST_DRAWS, sequence.draws // 2), max_draws - sequence.draws)
-        projected = draws.next(count) @ matrix
-        expected = _expected(found, truth, host, directions, rng, count)
-        sequence.add(projected - expected)
-        values.add(expected)
-        findings = _judge(labels, directions, sequence, values.mean, doubt, tolerance)
+    matrix = projection(network, host, directions)
+    differences = ConfidenceSequence(len(directions), error_rate, max(max_draws // 4, FEWEST_DRAWS))
+    expected = ConfidenceSequence(len(directions), error_rate, max_draws)  # for its mean alone
+    while differences.draws < max_draws:
+        count = min(max(FEWEST_DRAWS, differences.draws // 2), max_draws - differences.draws)
+        values = _expected(found, truth, host, directions, rng, count)
+        expected.add(values)
+        differences.add(draws.next(count) @ matrix - values)
+        norms = norms_of(directions, expected.mean)
+        findings = judge(
+            directions, differences, norms, doubt + found.inaccuracy * norms, tolerance
+        )
         verdicts = {finding.verdict for finding in findings}
         if BIASED in verdicts or verdicts == {UNBIASED}:
             break
-    verdict = next(v for v in (BIASED, UNDECIDED, UNBIASED) if v in verdicts)
     return Certificate(
-        verdict,
+        next(verdict for verdict in ORDER if verdict in verdicts),
         _estimand(estimator, network, loss),
         found.name,
-        sequence.draws,
-        tiles * x.shape[0],
+        differences.draws,
+        tiles * batch[0].shape[0],
         tolerance,
         error_rate,
         findings,
@@ -138,7 +136,12 @@ class _Draws:
         for _ in range(count):
             self.count += 1
             grads = self.call(Key(self.seed, step=self.count))
-            rows.append(_flat(self.network, grads))
+            rows.append(flat(self.network, grads))
+            if not np.isfinite(rows[-1]).all():
+                raise BadInput(
+                    f"draw {self.count} of the estimator has an entry that is not finite: try "
+                    "smaller inputs, or look for a division by 0"
+                )
         return np.stack(rows)
 
 
@@ -181,47 +184,6 @@ def _estimand(estimator: Estimator, network: Sequential, loss: Loss) -> str:
     return say(network, loss) if callable(say) else "gradient of the loss with noise"
 
 
-# --- directions -----------------------------------------------------------------------------------
-
-
-def _directions(
-    network: Sequential, pilot: np.ndarray, params: Sequence[Params], rng: np.random.Generator
-) -> tuple[list[str], list[Direction]]:
-    """For every block, where a pilot estimate points, and some coordinates or random directions."""
-    labels, found, start = [], [], 0
-    for stage, node in enumerate(network.stages):
-        for name in sorted(params[node]):
-            shape = params[node][name].shape
-            size = params[node][name].size
-            first = pilot[start : start + size]
-            start += size
-            length = float(np.linalg.norm(first))
-            vectors = [first / length] if length > 0 else []
-            names = ["estimate"] * len(vectors)
-            if size <= COORDINATES:
-                vectors += list(np.eye(size))
-                names += [f"entry {index}" for index in range(size)]
-            else:
-                basis, _ = np.linalg.qr(rng.standard_normal((size, COORDINATES)))
-                vectors += list(basis.T)
-                names += [f"random {index}" for index in range(COORDINATES)]
-            labels += names
-            found += [Direction(stage, node, name, v.reshape(shape)) for v in vectors]
-    return labels, found
-
-
-def _matrix(
-    network: Sequential, params: Sequence[Params], directions: Sequence[Direction]
-) -> np.ndarray:
-    """(P, directions): what projects a flat gradient."""
-    columns = []
-    for direction in directions:
-        zero: list[Params] = [{k: np.zeros_like(v) for k, v in theta.items()} for theta in params]
-        zero[direction.node][direction.name] = direction.values
-        columns.append(_flat(network, zero))
-    return np.stack(columns, axis=1)
-
-
 def _expected(
     found: Reference,
     truth: np.ndarray | None,
@@ -248,78 +210,19 @@ def _settle(
         if not found.exact:
             break
         truth, doubt = (f(params, directions, rng) for f in (found.project, found.error))
-        norms = _norms(directions, truth)
+        norms = norms_of(directions, truth)
         small = bool((doubt <= ENOUGH * tolerance * norms).all())
         if small or len(references) == 1:
             return found, truth, doubt
     return found, None, np.zeros(len(directions))
 
 
-def _norms(directions: Sequence[Direction], truth: np.ndarray) -> np.ndarray:
-    """What a bias in every direction is compared with: the norm of its stage's gradient.
-
-    Directions overlap, so the longest projection is what is known of the norm. A stage with hardly
-    any gradient is compared with a share of the largest stage's.
-    """
-    norms: dict[int, float] = {}
-    for direction, value in zip(directions, np.abs(truth), strict=True):
-        norms[direction.stage] = max(norms.get(direction.stage, 0.0), float(value))
-    least = LEAST_SHARE * max(norms.values())
-    return np.array([max(norms[direction.stage], least) for direction in directions])
-
-
-# --- the verdict ----------------------------------------------------------------------------------
-
-
-def _judge(
-    labels: Sequence[str],
-    directions: Sequence[Direction],
-    sequence: ConfidenceSequence,
-    truth: np.ndarray,
-    doubt: np.ndarray,
-    tolerance: float,
-) -> tuple[Finding, ...]:
-    """One finding a block: of the direction that speaks most against it."""
-    blocks: dict[tuple[int, str], list[int]] = {}
-    for index, direction in enumerate(directions):
-        blocks.setdefault((direction.stage, direction.name), []).append(index)
-    norms = _norms(directions, truth)
-    bias, radius = sequence.mean, sequence.radius + doubt
-    findings = []
-    for (stage, name), rows in blocks.items():
-        norm = float(norms[rows[0]])
-        slack = NUMERICAL * norm
-        z = bias / np.maximum(sequence.error, slack)
-        verdicts = [
-            BIASED
-            if abs(bias[i]) > radius[i] + slack
-            else UNBIASED
-            if abs(bias[i]) + radius[i] <= tolerance * norm
-            else UNDECIDED
-            for i in rows
-        ]
-        order = (BIASED, UNDECIDED, UNBIASED)
-        pick = min(range(len(rows)), key=lambda k: (order.index(verdicts[k]), -abs(z[rows[k]])))
-        i = rows[pick]
-        findings.append(
-            Finding(
-                stage,
-                name,
-                labels[i],
-                norm,
-                float(bias[i]),
-                float(radius[i]),
-                float(z[i]),
-                verdicts[pick],
-            )
-        )
-    return tuple(findings)
-
-
 # --- small things ---------------------------------------------------------------------------------
 
 
-def _check(reference: str, tolerance: float, error_rate: float, max_draws: int, rows: int) -> None:
+def _check_numbers(
+    reference: str, tolerance: float, error_rate: float, max_draws: int, rows: int
+) -> None:
     if reference != "auto" and reference not in NAMES:
         raise BadInput(f"there is no reference {reference!r}{nearest(reference, NAMES)}")
     if not 0 < tolerance < 1:
@@ -332,18 +235,38 @@ def _check(reference: str, tolerance: float, error_rate: float, max_draws: int, 
         raise BadInput(f"rows must be at least 1, got {rows}")
 
 
-def _to_host(array: Array) -> np.ndarray:
-    return np.asarray(backend_of(array).to_host(array), dtype=np.float64)
+def _check_batch(
+    network: Sequential, params: Sequence[Params], batch: tuple[Array, Array], loss: Loss
+) -> tuple[Array, Array]:
+    """The batch in the dtype of the parameters."""
+    x, target = batch
+    backend = backend_of(x)
+    if x.shape[0] == 0:
+        raise BadInput("the batch of check_unbiased is empty: give it a few samples")
+    if x.shape[0] != target.shape[0]:
+        raise BadInput(f"the batch has {x.shape[0]} inputs but {target.shape[0]} targets")
+    x = network.check_input(params, x)
+    loss.check(backend.to_host(target), network.output_shape)
+    for name, arrays in (("inputs", [x]), ("parameters", [a for p in params for a in p.values()])):
+        if not all(np.isfinite(to_host(array)).all() for array in arrays):
+            raise BadInput(f"the {name} of check_unbiased contain NaN or infinity: replace them")
+    return x, target
 
 
-def _flat(network: Sequential, grads: Sequence[Params]) -> np.ndarray:
-    return np.concatenate(
-        [
-            _to_host(grads[node][k]).reshape(-1)
-            for node in network.stages
-            for k in sorted(grads[node])
-        ]
-    )
+def _noised_losses(
+    estimator: Estimator,
+    network: Sequential,
+    batch: tuple[Array, Array],
+    loss: Loss,
+    noised: Sequence[Sequence[int]],
+) -> list[NoisedLoss]:
+    """The estimand of every stage."""
+    inputs, target = to_host(batch[0]), np.asarray(backend_of(batch[1]).to_host(batch[1]))
+    target = target if target.dtype.kind in "iu" else target.astype(np.float64)
+    return [
+        NoisedLoss(network, inputs, target, loss, {s: _noise(estimator, s) for s in together})
+        for together in noised
+    ]
 
 
 def _tiled(batch: tuple[Array, Array], tiles: int) -> tuple[Array, Array]:
