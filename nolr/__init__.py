@@ -24,12 +24,17 @@ _HOMES = {
     "nolr.errors": ("BadInput", "Diverged"),
     "nolr.estimation": (
         "CleanLoss",
+        "Equal",
+        "EvolutionStrategies",
+        "ForwardGradient",
         "JacobianControlVariate",
         "Joint",
         "LayerWise",
         "LeaveGroupOut",
         "LikelihoodRatio",
+        "Neyman",
         "NoBaseline",
+        "RandomTails",
     ),
     "nolr.graphs": ("GraphOperator", "normalized_adjacency"),
     "nolr.layers": (
@@ -50,10 +55,10 @@ _HOMES = {
     "nolr.initializers": ("Normal", "ScaledIdentity", "glorot_normal", "he_normal"),
     "nolr.losses": ("CrossEntropy", "MeanSquaredError", "ZeroOne"),
     "nolr.network": ("Residual", "Sequential"),
-    "nolr.noise": ("Gaussian",),
+    "nolr.noise": ("Gaussian", "Laplace"),
     "nolr.optimizers": ("SGD", "Adam", "ravel", "unravel"),
     "nolr.runs": ("Run", "load", "resume", "train"),
-    "nolr.sampling": ("Antithetic", "Independent"),
+    "nolr.sampling": ("Antithetic", "Independent", "Orthogonal", "Sobol"),
     "nolr.training": ("Trainer",),
     "nolr.types": ("Key",),
 }
@@ -68,12 +73,17 @@ if TYPE_CHECKING:
     from nolr.errors import BadInput, Diverged
     from nolr.estimation import (
         CleanLoss,
+        Equal,
+        EvolutionStrategies,
+        ForwardGradient,
         JacobianControlVariate,
         Joint,
         LayerWise,
         LeaveGroupOut,
         LikelihoodRatio,
+        Neyman,
         NoBaseline,
+        RandomTails,
     )
     from nolr.graphs import GraphOperator, normalized_adjacency
     from nolr.initializers import Normal, ScaledIdentity, glorot_normal, he_normal
@@ -94,10 +104,10 @@ if TYPE_CHECKING:
     from nolr.learning_rates import Constant, Cosine, StepDecay
     from nolr.losses import CrossEntropy, MeanSquaredError, ZeroOne
     from nolr.network import Residual, Sequential
-    from nolr.noise import Gaussian
+    from nolr.noise import Gaussian, Laplace
     from nolr.optimizers import SGD, Adam, ravel, unravel
     from nolr.runs import Run, load, resume, train
-    from nolr.sampling import Antithetic, Independent
+    from nolr.sampling import Antithetic, Independent, Orthogonal, Sobol
     from nolr.training import Trainer
     from nolr.types import Key
 
@@ -117,8 +127,11 @@ __all__ = [
     "Dense",
     "Diverged",
     "Embedding",
+    "Equal",
+    "EvolutionStrategies",
     "FeatureDropout",
     "Flatten",
+    "ForwardGradient",
     "Gaussian",
     "GraphConv",
     "GraphOperator",
@@ -127,6 +140,7 @@ __all__ = [
     "JacobianControlVariate",
     "Joint",
     "Key",
+    "Laplace",
     "LayerWise",
     "LeakyOverTime",
     "LeaveGroupOut",
@@ -134,9 +148,12 @@ __all__ = [
     "MaxPool2D",
     "MeanOverTime",
     "MeanSquaredError",
+    "Neyman",
     "NoBaseline",
     "Normal",
+    "Orthogonal",
     "PoissonCoding",
+    "RandomTails",
     "ReLU",
     "Residual",
     "Run",
@@ -144,6 +161,7 @@ __all__ = [
     "Sequential",
     "Sigmoid",
     "SimpleRNN",
+    "Sobol",
     "Split",
     "Step",
     "StepDecay",

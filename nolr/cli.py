@@ -1,4 +1,4 @@
-"""The command line; data and gradcheck have files of their own."""
+"""The command line; data, gradcheck and study have files of their own."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import nolr
 from nolr.cli_data import data
 from nolr.cli_gradcheck import gradcheck
 from nolr.cli_settings import assignments
+from nolr.cli_study import study
 from nolr.destinations import check_outputs, run_path
 from nolr.errors import BadInput, Diverged
 
@@ -75,7 +76,7 @@ def commands(context: click.Context) -> None:
 @click.option("--epochs", help="Passes over the training data.")
 @click.option("--copies", help="Noisy copies of every sample; 2 is one antithetic pair.")
 @click.option("--sigma", help="Noise level, in units of the pre-activation.")
-@click.option("--sampler", help="antithetic or independent.")
+@click.option("--sampler", help="antithetic, independent, orthogonal or sobol.")
 @click.option("--schedule", help="layer-wise or joint.")
 @click.option("--baseline", help="none, clean or leave-group-out.")
 @click.option("--control-variate", help="jacobian, or none for plain likelihood ratios.")
@@ -245,6 +246,7 @@ def info() -> None:
 
 commands.add_command(data)
 commands.add_command(gradcheck)
+commands.add_command(study)
 
 
 def _console() -> Console:

@@ -18,19 +18,21 @@ if TYPE_CHECKING:
 
     from nolr.runs import Run
     from nolr.testing import Certificate
+    from nolr.training import Trainer
 
 __all__ = ["gradcheck"]
 
-MOST_NUMBERS = 1 << 22  # in the inputs of one draw
+MOST_ROWS = 512
+MOST_NUMBERS = 1 << 22  # in one layer, of all copies of one draw
 
 
 @click.command()
 @click.argument("target", metavar="RECIPE|RUN")
 @click.option("--residual", help="λ: 1 is unbiased; the recipe's own unless given.")
 @click.option("--set", "more", multiple=True, metavar="KEY=VALUE", help="Any other setting.")
-@click.option("--samples", default=8, show_default=True, help="Training samples in the batch.")
+@click.option("--samples", default=4, show_default=True, help="Training samples in the batch.")
 @click.option("--tolerance", default=0.05, show_default=True, help="Fraction of a gradient's norm.")
-@click.option("--draws", default=512, show_default=True, help="Give up after so many.")
+@click.option("--draws", default=128, show_default=True, help="Give up after so many.")
 @click.option("--data-dir", help="Data folder; NOLR_DATA or datasets/ unless given.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write it as JSON.")
 def gradcheck(
@@ -50,6 +52,7 @@ def gradcheck(
     they rely on learned feedback (λ = 0). With --residual 1 they are unbiased, but noisy.
     """
     from nolr.files import check_writable, write_atomically
+    from nolr.testing import UNDECIDED
 
     if samples < 1:
         raise BadInput(f"--samples must be at least 1, got {samples}")
@@ -67,6 +70,9 @@ def gradcheck(
     console = Console()
     console.print(_table(target, certificate))
     console.print(certificate.estimand, style="dim", soft_wrap=True)
+    if certificate.verdict == UNDECIDED:
+        hint = f"undecided: more draws may tell, such as --draws {4 * draws}"
+        console.print(hint, style="dim", soft_wrap=True)
 
 
 def _check(
@@ -95,7 +101,6 @@ def _check(
     part = trainer.data.train
     inputs, targets = trainer.move(Dataset(part.inputs[:samples], part.targets[:samples]))
     inputs = trainer.encode(inputs)
-    rows = max(inputs.shape[0], min(512, MOST_NUMBERS // prod(inputs.shape[1:])))
     return check_unbiased(
         replace(trainer.estimator, workers=1),
         trainer.network,
@@ -104,10 +109,18 @@ def _check(
         trainer.loss,
         tolerance=tolerance,
         max_draws=draws,
-        rows=rows,
+        rows=max(inputs.shape[0], _rows(trainer)),
         state=None if run is None else run.state.estimator,
         seed=chosen.seed,
     )
+
+
+def _rows(trainer: Trainer) -> int:
+    """How many rows a draw may have, so that it fits in memory."""
+    network = trainer.network
+    largest = max(map(prod, (network.input_shape, *network.shapes, *network.noise_shapes)))
+    copies = 1 + trainer.estimator.copies * len(network.stages)  # and the clean run
+    return max(1, min(MOST_ROWS, MOST_NUMBERS // (copies * largest)))
 
 
 def _table(target: str, certificate: Certificate) -> Table:

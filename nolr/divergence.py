@@ -8,7 +8,7 @@ import numpy as np
 
 from nolr.backends import namespace
 from nolr.errors import Diverged
-from nolr.estimation.likelihood_ratio import Estimate
+from nolr.estimation.estimate import Estimate
 from nolr.network import Sequential
 from nolr.types import Array, Params
 

@@ -168,13 +168,14 @@ class Sequential:
         for stage, start in enumerate(self.stages):
             layer, source = self.layer(stage), self.noise_shapes[stage]
             followers, end = ([], start) if layer.recurrent else self._follow(start)
+            pooled = source if layer.recurrent else self.shapes[end]
             found.append(
                 Pathway(
                     followers=tuple(followers),
                     source=source,
-                    pooled=source if layer.recurrent else self.shapes[end],
-                    probe=sides[start],
-                    tie=sides[end],
+                    pooled=pooled,
+                    probe=_fitting(sides[start], source),
+                    tie=_fitting(sides[end], pooled),
                     mixing=self.reaches[stage].mixing if positions else None,
                     complete=end == len(self.nodes) - 1 and not layer.recurrent,
                 )
@@ -282,3 +283,8 @@ def advance(node: Node, theta: Params, state: State) -> State:
     if node.trainable:
         return (node.respond(theta, node.drive(theta, x), None)[0], *skips)
     return (node(x), *skips)
+
+
+def _fitting(side: int, shape: Shape) -> int:
+    """The side of a block, or 1 where the image is smaller: padding may make it grow later on."""
+    return side if side == 1 or min(shape[1:]) >= side else 1

@@ -10,19 +10,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nolr.files import write_atomically
+from nolr.palette import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from nolr.runs import Run
 
 __all__ = ["draw_history", "save_history"]
-
-# Okabe and Ito's palette (2008), which colour-blind readers can tell apart.
-BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#CC79A7",
-    "#56B4E9",
-)
 
 
 def draw_history(run: Run) -> Figure:

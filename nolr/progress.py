@@ -130,6 +130,6 @@ def stage_table(stages: tuple[StageFigures, ...]) -> Table:
             ),
             f"{stage.beta:.2f}",
             f"{stage.residual:.3g}",
-            str(stage.copies) if stage.copies else "none: exact",
+            str(stage.copies) if stage.copies or stage.residual else "none: exact",
         )
     return table

@@ -12,6 +12,7 @@ in the same arrays: one sweep costs one matrix product a layer, not one a layer 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import NamedTuple
 
 from nolr.backends import namespace
@@ -19,7 +20,9 @@ from nolr.copies import tile
 from nolr.network import Sequential, State, Trace, advance
 from nolr.types import Array, Layer, Params
 
-__all__ = ["Local", "Tails", "run_tails"]
+__all__ = ["Local", "Tails", "run_tails", "tail_costs"]
+
+NOISE_COST = 32  # multiplications of a weight product that take as long as one normal number
 
 
 class Local(NamedTuple):
@@ -117,3 +120,20 @@ def _stack(states: Sequence[State]) -> State:
     """Join the rows of several states."""
     xp = namespace(states[0][0])
     return tuple(xp.concat(list(arrays), axis=0) for arrays in zip(*states, strict=True))
+
+
+def tail_costs(network: Sequential, params: Sequence[Params]) -> tuple[float, ...]:
+    """About how many multiplications one copy of a sample takes in the tail from every stage on.
+
+    Every weight is used at every position, and there are as many positions as a unit of the
+    smallest array, the bias, has copies in the stage's noise. The first stage of a tail is spared
+    its weight product, but not its noise.
+    """
+    costs, behind = [], 0.0
+    for stage, node in reversed(list(enumerate(network.stages))):
+        units = prod(network.noise_shapes[stage])
+        sizes = [prod(array.shape) for array in params[node].values()]
+        features = max((prod(a.shape) for a in params[node].values() if a.ndim == 1), default=units)
+        costs.append(NOISE_COST * units + behind)
+        behind += sum(sizes) * max(units // features, 1)
+    return tuple(reversed(costs))

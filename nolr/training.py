@@ -20,8 +20,9 @@ from nolr.backends.numpy import host_generator
 from nolr.data.dataset import Dataset, Split
 from nolr.divergence import diagnose
 from nolr.errors import BadInput
+from nolr.estimation.estimate import EstimatorState
 from nolr.estimation.figures import Figures, StageFigures
-from nolr.estimation.likelihood_ratio import EstimatorState, LikelihoodRatio
+from nolr.estimation.likelihood_ratio import LikelihoodRatio
 from nolr.network import Sequential
 from nolr.optimizers import ravel, unravel
 from nolr.types import Array, Augmentation, Backend, Coding, Key, Loss, Optimizer, Params, Stream

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 __all__ = [
     "Activation",
+    "Allocation",
     "Array",
     "Augmentation",
     "Backend",
@@ -49,7 +50,7 @@ Params: TypeAlias = dict[str, Array]
 class Stream:
     """What a key's random numbers are for; different streams never share random numbers."""
 
-    INIT, SHUFFLE, NOISE, PROBE, AUGMENT, CODE = 1, 2, 3, 4, 5, 6
+    INIT, SHUFFLE, NOISE, PROBE, AUGMENT, CODE, CHOICE = 1, 2, 3, 4, 5, 6, 7
 
 
 class Key(NamedTuple):
@@ -259,17 +260,25 @@ class Layer(Protocol):
 
 
 class Noise(Protocol):
-    """A distribution of ε, as a colouring of white noise η ~ N(0, I)."""
+    """A distribution of ε, as a colouring of white noise η ~ N(0, I).
+
+    Linear, ε = C η, or an increasing function of every unit. Either way -η makes -ε and -s: that
+    is what pairs of copies rely on.
+    """
 
     @property
     def scale(self) -> float:
         """Standard deviation of one unit, in units of the pre-activation."""
 
+    @property
+    def linear(self) -> bool:
+        """Whether the colour is linear, so that a loss quadratic in ε is quadratic in η."""
+
     def colour(self, white: Array) -> Array:
-        """ε = C η."""
+        """ε of white noise η, of any shape: C η where it is linear."""
 
     def score(self, white: Array) -> Array:
-        """-∇ε log p(ε) = C⁻ᵀ η."""
+        """s = -∇ε log p(ε) of white noise η: C⁻ᵀ η where the colour is linear."""
 
 
 class Sampler(Protocol):
@@ -281,8 +290,15 @@ class Sampler(Protocol):
     @property
     def signs(self) -> tuple[float, ...]: ...
 
+    @property
+    def independent_groups(self) -> bool:
+        """Whether a group tells nothing of the others: a baseline made of their losses wants it."""
+
     def draw(self, backend: Backend, key: Key, groups: int, shape: Shape, dtype: Any) -> Array:
-        """White noise η of shape (groups, *shape)."""
+        """White noise η of shape (groups, *shape): N(0, I) in every group, samples independent.
+
+        The first axis of `shape` is the sample.
+        """
 
 
 class Schedule(Protocol):
@@ -294,6 +310,13 @@ class Schedule(Protocol):
 
     def passes(self, stages: Sequence[int]) -> tuple[tuple[int, ...], ...]:
         """Partition the stages, in order, into passes; each pass is one noised tail."""
+
+
+class Allocation(Protocol):
+    """How the copies of a step are shared among the tails; see `nolr.estimation.allocation`."""
+
+    def share(self, tails: Sequence[Any], groups: int, least: int, key: Key) -> list[Any]:
+        """A Portion for every Tail, at about the cost of `groups` groups for each of them."""
 
 
 class Baseline(Protocol):

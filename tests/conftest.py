@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 from nolr.backends import NAMES, get_backend
 from nolr.errors import BadInput
 
+pytest_plugins = ["pytester"]  # for the tests of the plugin
+
 # The same examples in every run: a red test stays red until someone repairs it.
 settings.register_profile(
     "nolr",

@@ -30,6 +30,7 @@ from nolr.reach import Everywhere
 
 NUMPY = get_backend("numpy")
 SIGMA = 0.5
+SHARE = 1e-6 / 1000  # of one certificate: of all in the suite, fewer than a thousand, 1e-6
 X = np.array([[0.9, -0.4], [-0.7, 1.1], [0.3, 0.8], [-1.2, -0.5]])
 LABELS = np.array([0, 1, 1, 0])
 TARGETS = np.array([[0.5, -1.0], [1.5, 0.3], [-0.4, 0.8], [0.1, 0.2]])
@@ -140,6 +141,7 @@ class Case:
     """Inputs, where they are not X."""
     expected: Callable | None = None
     """(params, noised stages, points an axis) -> E[mean loss], where a grid would be too large."""
+    sigma: float = SIGMA
 
     @property
     def inputs(self):
@@ -161,7 +163,7 @@ class Case:
         )
 
 
-def dense_case(loss, target, *layers):
+def dense_case(loss, target, *layers, inputs=X, **more):
     network = Sequential(*layers, input_shape=(2,))
 
     def mean_loss(params, noises):
@@ -169,7 +171,7 @@ def dense_case(loss, target, *layers):
             network, params, lambda f: reference.ROW_FUNCTIONS[type(f).__name__]
         )
         total = 0.0
-        for x, t in zip(X, target, strict=True):
+        for x, t in zip(inputs, target, strict=True):
             o = reference.run_rows(links, x, noises)
             if isinstance(loss, LinearLoss):
                 total = total + o @ np.array(loss.c)
@@ -177,9 +179,9 @@ def dense_case(loss, target, *layers):
                 total = total + np.mean((o - t) ** 2, axis=1)
             else:
                 total = total + cross_entropy_rows(o, t)
-        return total / len(X)
+        return total / len(inputs)
 
-    return Case(network, loss, target, mean_loss)
+    return Case(network, loss, target, mean_loss, x=inputs, **more)
 
 
 def recurrent_mean_loss(params, noises):
@@ -222,7 +224,7 @@ def expected_loss(case, params, noised, points):
     grid, weights = reference.hermite_grid(sum(shape[0] for shape in shapes), points)
     noises, start = {}, 0
     for stage, (units,) in zip(noised, shapes, strict=True):
-        noises[stage] = SIGMA * grid[:, start : start + units]
+        noises[stage] = case.sigma * grid[:, start : start + units]
         start += units
     return float(weights @ case.mean_loss(params, noises))
 
@@ -234,18 +236,23 @@ def flat(grads, network):
     )
 
 
+def stage_gradient(case, stage, noised, points):
+    """That of one stage, by the names of its parameters, with noise in the given stages."""
+    (found,) = reference.parameter_gradient(
+        lambda moved: expected_loss(case, moved, noised, points),
+        case.params,
+        [case.network.stages[stage]],
+        step=1e-4,
+    )
+    return found
+
+
 def scheduled_gradient(case, joint, points):
     """The gradient that the schedule promises: of its own loss for every stage, or of one."""
-    params, grads = case.params, [{} for _ in case.params]
+    grads = [{} for _ in case.params]
     for stage in case.stages:
-        node = case.network.stages[stage]
         noised = tuple(case.stages) if joint else (stage,)
-        (grads[node],) = reference.parameter_gradient(
-            lambda moved, noised=noised: expected_loss(case, moved, noised, points),
-            params,
-            [node],
-            step=1e-4,
-        )
+        grads[case.network.stages[stage]] = stage_gradient(case, stage, noised, points)
     return flat(grads, case.network)
 
 

@@ -129,7 +129,7 @@ def test_help_and_version(cli):
         (["train", "--sigma", "loud"], "sigma must be a number, got 'loud'"),
         (["train", "--copies", "3"], "multiple of 2"),
         (["train", "--copies", "0"], "at least 1"),
-        (["train", "--sampler", "sobl"], "choose one of: antithetic, independent"),
+        (["train", "--sampler", "sobl"], "did you mean 'sobol'"),
         (["train", "--set", "hiden=3"], "did you mean 'hidden'"),
         (["train", "--set", "hidden"], "KEY=VALUE"),
         (["train", "--out", "/dev/null/run.h5"], "cannot write"),

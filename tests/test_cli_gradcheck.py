@@ -37,6 +37,24 @@ def test_without_a_residual_it_is_not_found_biased(cli):  # noqa: F811
     assert "biased," not in out.replace("unbiased", "")
 
 
+def test_too_few_draws_are_undecided_and_more_are_suggested(cli):  # noqa: F811
+    few = ("--set", "hidden=64", "--samples", "2", "--draws", "64", "--residual", "1")
+    code, out, _ = cli("gradcheck", "digits-dense", *few)
+    assert code == 0
+    assert "digits-dense: undecided" in out
+    assert "--draws 256" in out
+
+
+def test_a_large_network_has_fewer_rows_a_draw(cli, monkeypatch):  # noqa: F811
+    rows = []
+    for most in (1 << 22, 1 << 13):
+        monkeypatch.setattr("nolr.cli_gradcheck.MOST_NUMBERS", most)
+        cli("gradcheck", "digits-dense", *QUICK, "--json", "found.json")
+        rows.append(json.loads(Path("found.json").read_text())["rows"])
+    # 64 pixels, of the clean run and of two copies for both stages; in whole batches of two.
+    assert rows == [512, (1 << 13) // (5 * 64) // 2 * 2]
+
+
 def test_a_saved_run_is_checked_with_its_parameters(cli):  # noqa: F811
     cli("train", *FAST, "--out", "run.h5")
     code, out, err = cli("gradcheck", "run.h5", "--samples", "2", "--draws", "64")

@@ -302,9 +302,9 @@ def test_every_copy_is_run_once(monkeypatch, copies, sampler, baseline, rows, ex
     seen = []
     right = likelihood_ratio.run_copies
 
-    def counting(clean, steps, passes, draw, *choices):
+    def counting(clean, steps, draw, *choices):
         seen.append((draw.groups, draw.key.block))
-        right(clean, steps, passes, draw, *choices)
+        right(clean, steps, draw, *choices)
 
     monkeypatch.setattr(likelihood_ratio, "run_copies", counting)
     run(method, network, params, batch, CrossEntropy())

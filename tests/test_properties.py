@@ -9,138 +9,71 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nolr.activations import Identity, ReLU, Sigmoid, Step, Tanh
 from nolr.backends import backend_of, get_backend
 from nolr.copies import split_copies, tile
-from nolr.estimation import (
-    CleanLoss,
-    JacobianControlVariate,
-    Joint,
-    LayerWise,
-    LeaveGroupOut,
-    LikelihoodRatio,
-    NoBaseline,
-)
-from nolr.layers import Dense, Flatten
+from nolr.estimation import LikelihoodRatio
+from nolr.layers import Conv2D, Flatten, MaxPool2D
 from nolr.losses import CrossEntropy, MeanSquaredError, ZeroOne
-from nolr.network import Residual, Sequential
-from nolr.noise import Gaussian
+from nolr.network import Sequential
 from nolr.optimizers import ravel, unravel
-from nolr.sampling import Antithetic, Independent
 from nolr.tails import run_tails
+from nolr.testing import Case
+from nolr.testing.strategies import cases, estimators, parameter_estimators
 from nolr.types import Key, Stream
 
 sizes = st.integers(1, 5)
-dtypes = st.sampled_from(["float32", "float64"])
+DTYPES = ("float32", "float64")
+dtypes = st.sampled_from(DTYPES)
 seeds = st.integers(0, 2**64 - 1)
-sigmas = st.floats(0.01, 2.0)
-activations = st.sampled_from([Identity(), ReLU(), Tanh(), Sigmoid(), Step(0.2)])
+TOLERANCE = {"float32": 1e-4, "float64": 1e-11}
+# A step turns rounding into a jump: two ways to the same number may end on either side of it.
+smooth_cases = cases(jumps=False, dtypes=DTYPES)
 
 
-@st.composite
-def networks(draw):
-    """A chain of one to three dense layers, with or without a residual block, after Flatten."""
-    shape = draw(st.lists(st.integers(1, 3), min_size=1, max_size=3))
-    width = int(np.prod(shape))
-    links = [Flatten()]
-    for _ in range(draw(st.integers(0, 2))):
-        outputs = draw(sizes)
-        links.append(Dense(width, outputs, draw(activations)))
-        width = outputs
-    if draw(st.booleans()):
-        inner = draw(sizes)
-        links.append(
-            Residual(Dense(width, inner, draw(activations)), Dense(inner, width, draw(activations)))
-        )
-    links.append(Dense(width, draw(sizes)))
-    return Sequential(*links, input_shape=shape)
+def assert_close(found, expected, dtype):
+    """Equal to within rounding, as a fraction of the largest entry."""
+    tolerance = TOLERANCE[dtype] * max(1.0, float(np.abs(expected).max()))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
 
 
-@st.composite
-def estimators(draw):
-    sampler = draw(st.sampled_from([Independent(), Antithetic()]))
-    size = len(sampler.signs)
-    baseline = draw(st.sampled_from([NoBaseline(), CleanLoss(), LeaveGroupOut()]))
-    groups = draw(st.integers(baseline.minimum_groups, 4))
-    residual = draw(st.sampled_from([None, "adaptive", 0, 0.3, 1.0]))
-    return LikelihoodRatio(
-        Gaussian(draw(sigmas)),
-        groups * size,
-        sampler,
-        draw(st.sampled_from([LayerWise(), Joint()])),
-        baseline,
-        None if residual is None else JacobianControlVariate(residual),
-        draw(st.sampled_from([1, 2, 20])),
-        draw(st.sampled_from([1, 100, 1 << 20])),
-    )
-
-
-def batch_of(network, backend, samples, dtype, seed):
-    rng = np.random.default_rng(seed)
-    x = backend.asarray(rng.normal(size=(samples, *network.input_shape)), dtype)
-    labels = rng.integers(0, network.output_shape[0], samples)
-    return x, backend.asarray(labels, "int64")
-
-
-@given(networks(), sizes, dtypes, seeds)
-def test_forward_takes_a_batch_sample_by_sample(backend, network, samples, dtype, seed):
-    params = network.init(seed, backend, dtype)
-    x, _ = batch_of(network, backend, samples, dtype, seed)
-    output = network.forward(params, x)
-    assert tuple(output.shape) == (samples, *network.output_shape)
+@given(smooth_cases)
+def test_forward_takes_a_batch_sample_by_sample(backend, case):
+    case = case.on(backend.name)
+    output, x = case.output(), case.batch[0]
+    assert tuple(output.shape) == (len(case.inputs), *case.network.output_shape)
     assert output.dtype == x.dtype
-    rows = [backend.to_host(network.forward(params, x[n : n + 1, ...])) for n in range(samples)]
-    tolerance = 1e-4 if dtype == "float32" else 1e-11
-    got = backend.to_host(output)
-    # A step turns rounding into a jump, so neighbours of a threshold may disagree.
-    same = np.isclose(got, np.concatenate(rows), rtol=tolerance, atol=tolerance)
-    assert same.all() or any(
-        isinstance(network.layer(s).activation, Step) for s in range(len(network.stages))
-    )
+    rows = [
+        backend.to_host(case.network.forward(case.params, x[n : n + 1, ...]))
+        for n in range(len(case.inputs))
+    ]
+    assert_close(backend.to_host(output), np.concatenate(rows), case.dtype)
 
 
-@given(networks(), sizes, dtypes, seeds, st.integers(1, 4))
-def test_tails_without_noise_end_where_the_clean_run_does(
-    backend, network, samples, dtype, seed, copies
-):
-    params = network.init(seed, backend, dtype)
-    x, _ = batch_of(network, backend, samples, dtype, seed)
+@given(smooth_cases, st.integers(1, 4))
+def test_tails_without_noise_end_where_the_clean_run_does(backend, case, copies):
+    case = case.on(backend.name)
+    network, params, (x, _) = case.network, case.params, case.batch
     trace = network.run_clean(params, x)
     stages = range(len(network.stages))
     silent = {
-        stage: backend.xp.zeros((copies * samples, *network.noise_shapes[stage]), dtype=x.dtype)
+        stage: backend.xp.zeros((copies * x.shape[0], *network.noise_shapes[stage]), dtype=x.dtype)
         for stage in stages
     }
     for noises in ([silent], [{stage: silent[stage]} for stage in stages]):
         output = backend.to_host(run_tails(network, params, trace, noises).output)
-        assert output.shape == (len(noises) * copies * samples, *network.output_shape)
-        if any(isinstance(network.layer(s).activation, Step) for s in stages):
-            continue  # rounding at the threshold, as above
-        clean = np.tile(backend.to_host(trace.output), (len(noises) * copies, 1))
-        tolerance = 1e-4 if dtype == "float32" else 1e-11
-        np.testing.assert_allclose(output, clean, rtol=tolerance, atol=tolerance)
+        clean = np.concatenate([backend.to_host(trace.output)] * (len(noises) * copies))
+        assert output.shape == clean.shape
+        assert_close(output, clean, case.dtype)
 
 
-@given(
-    networks(),
-    estimators(),
-    st.sampled_from([CrossEntropy(), ZeroOne(), MeanSquaredError()]),
-    sizes,
-    dtypes,
-    seeds,
-)
-def test_estimates_have_the_layout_of_the_parameters_and_repeat(
-    backend, network, method, loss, samples, dtype, seed
-):
-    params = network.init(seed, backend, dtype)
-    batch = batch_of(network, backend, samples, dtype, seed)
+@given(cases(estimator=estimators() | parameter_estimators(), dtypes=DTYPES))
+def test_estimates_have_the_layout_of_the_parameters_and_repeat(backend, case):
+    case = case.on(backend.name)
     found = []
     for _ in range(2):
-        state = method.init(network, params, loss)
-        for step in range(3):
-            estimate, state = method(network, params, batch, loss, Key(seed, step=step), state)
+        estimate = case.estimate()
         found.append(backend.to_host(ravel(estimate.grads)))
-    for grad, theta in zip(estimate.grads, params, strict=True):
+    for grad, theta in zip(estimate.grads, case.params, strict=True):
         assert set(grad) == set(theta)
         for name, array in grad.items():
             assert tuple(array.shape) == tuple(theta[name].shape)
@@ -148,6 +81,14 @@ def test_estimates_have_the_layout_of_the_parameters_and_repeat(
             assert backend_of(array) is backend
     assert np.isfinite(found[0]).all()
     np.testing.assert_array_equal(*found)
+
+
+def test_a_pool_may_be_larger_than_an_earlier_image():
+    # 1 × 1 pixel, that padding makes 2 × 2, that a pool takes together.
+    layers = Conv2D(1, 1, 1), Conv2D(1, 1, 2, padding=1), MaxPool2D(2), Flatten()
+    network = Sequential(*layers, input_shape=(1, 1, 1))
+    x, target = np.ones((2, 1, 1, 1)), np.zeros((2, 1))
+    Case(network, x, target, MeanSquaredError(), LikelihoodRatio()).estimate()
 
 
 @given(
@@ -214,14 +155,10 @@ def test_losses_never_mix_samples(backend, samples, classes, dtype, seed, loss):
         np.testing.assert_allclose(alone, whole[n : n + 1], rtol=1e-5, atol=1e-6)
 
 
-@given(networks(), sizes, seeds)
-def test_backends_start_from_the_same_parameters_and_end_alike(backend, network, samples, seed):
-    numpy = get_backend("numpy")
-    results = []
-    for b in (numpy, backend):
-        params = network.init(seed, b, "float64")
-        x, _ = batch_of(network, b, samples, "float64", seed)
-        results.append(b.to_host(network.forward(params, x)))
-    stages = range(len(network.stages))
-    if not any(isinstance(network.layer(s).activation, Step) for s in stages):
-        np.testing.assert_allclose(*results, rtol=1e-9, atol=1e-10)
+@given(smooth_cases)
+def test_backends_start_from_the_same_parameters_and_end_alike(backend, case):
+    case = case.on("numpy", "float64")
+    expected = get_backend("numpy").to_host(case.output())
+    np.testing.assert_allclose(
+        backend.to_host(case.on(backend.name).output()), expected, rtol=1e-9, atol=1e-10
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
+import certified
 import harness
 import numpy as np
 import pytest
@@ -132,6 +133,47 @@ def test_spike_patterns_agree_with_differences(reset, learn_decay):
     doubt = 6 * error + trusted * np.abs(exact).max()
     assert (np.abs(found - exact) < doubt).all()
     assert (np.abs(found - 1.5 * exact) > doubt).any()  # a control
+
+
+@pytest.mark.parametrize("large", [1.0, 30.0])
+def test_differences_take_smaller_steps_where_inputs_are_large(large, monkeypatch):
+    """A step that is small for one input moves the drive of a large one by many σ."""
+    case = certified.FAMILIES["spiking"]
+    params = tuple(
+        {
+            name: array / large if name == "W" and node == 0 else array
+            for name, array in theta.items()
+        }
+        for node, theta in enumerate(case.params)
+    )
+    known = case.network, large * case.x, case.target, case.loss
+    losses = noised_losses(*known, noise=Gaussian(case.sigma))
+    _, exact, _ = gradient(losses, params, "spike patterns")
+    _, found, error = gradient(losses, params, "differences")
+    norm = np.abs(exact).max()
+    assert (np.abs(found - exact) < 6 * error + 0.01 * norm).all()
+    # The control: the same step whatever the inputs.
+    monkeypatch.setattr("nolr.testing.references.scale_along", lambda *args: case.sigma)
+    _, found, error = gradient(losses, params, "differences")
+    assert (np.abs(found - exact) > 6 * error + 0.01 * norm).any() == (large > 1)
+
+
+@pytest.mark.parametrize("name", certified.FAMILIES)
+def test_copies_in_blocks_have_the_same_losses(name, monkeypatch):
+    case = certified.FAMILIES[name]
+    loss = noised_losses(case.network, case.inputs, case.target, case.loss, joint=True)[0]
+    white = RNG.normal(size=(7, len(case.inputs), loss.dimensions))
+    together, blocks, tail = loss.losses(case.params, white), [], NoisedLoss._tail
+    assert together.std(axis=0).min() > 0  # the noise got there
+
+    def counted(self, params, start, state, white):
+        blocks.append(len(white))
+        return tail(self, params, start, state, white)
+
+    monkeypatch.setattr(NoisedLoss, "_tail", counted)
+    monkeypatch.setattr("nolr.testing.noised_loss.BLOCK_BYTES", 1)
+    np.testing.assert_allclose(loss.losses(case.params, white), together, rtol=1e-12)
+    assert blocks == [1] * 7
 
 
 # --- which one ------------------------------------------------------------------------------------

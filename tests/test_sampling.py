@@ -1,4 +1,7 @@
-"""White draws by key: the same key the same numbers, any other key other numbers, all normal."""
+"""White draws by key: the same key the same numbers, any other key other numbers, all normal.
+
+Samplers whose groups depend on each other have a file of their own, `test_coupled_samplers`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from scipy import stats
 from nolr.backends import NAMES, get_backend
 from nolr.backends.numpy import host_generator, host_normal
 from nolr.errors import BadInput
-from nolr.sampling import Antithetic, Independent, copy_groups
+from nolr.sampling import Antithetic, Independent, Orthogonal, Sobol, copy_groups
 from nolr.types import Key, Stream
 
 KEY = Key(seed=7, stream=Stream.NOISE, step=3, stage=2, block=1)
@@ -129,7 +132,8 @@ def test_host_source_is_the_same_on_every_backend(other_backend, kind, dtype):
 @pytest.mark.parametrize("name", NAMES)
 def test_groups_lead_the_shape(name):
     backend = open_backend(name)
-    for kind in (Independent(), Antithetic(), Independent("host"), Antithetic("host")):
+    kinds = (Independent, Antithetic, Orthogonal, Sobol)
+    for kind in [kind(source) for kind in kinds for source in ("device", "host")]:
         white = kind.draw(backend, KEY, 3, (4, 2, 5), backend.xp.float32)
         assert tuple(white.shape) == (3, 4, 2, 5)
         host = backend.to_host(white)
@@ -139,6 +143,7 @@ def test_groups_lead_the_shape(name):
 def test_signs():
     assert Independent().signs == (1.0,)
     assert Antithetic().signs == (1.0, -1.0)
+    assert Orthogonal().signs == Sobol().signs == Antithetic().signs
     assert sum(Antithetic().signs) == 0  # so that everything even cancels
 
 
@@ -147,11 +152,21 @@ def test_unknown_source_suggests_the_nearest():
         Independent("devise")
     with pytest.raises(BadInput, match="did you mean 'host'"):
         Antithetic("hsot")
+    for kind in (Orthogonal, Sobol):
+        with pytest.raises(BadInput, match="did you mean 'device'"):
+            kind("devise")
 
 
 @pytest.mark.parametrize(
     ("sampler", "copies", "groups"),
-    [(Independent(), 1, 1), (Independent(), 5, 5), (Antithetic(), 2, 1), (Antithetic(), 6, 3)],
+    [
+        (Independent(), 1, 1),
+        (Independent(), 5, 5),
+        (Antithetic(), 2, 1),
+        (Antithetic(), 6, 3),
+        (Orthogonal(), 6, 3),
+        (Sobol(), 6, 3),
+    ],
 )
 def test_copy_groups(sampler, copies, groups):
     assert copy_groups(sampler, copies) == groups
@@ -165,6 +180,8 @@ def test_too_few_copies_are_refused(copies):
 
 
 @pytest.mark.parametrize("copies", [1, 3, 7])
-def test_half_a_pair_is_refused_with_the_fix(copies):
-    with pytest.raises(BadInput, match=f"choose {copies + 1}"):
-        copy_groups(Antithetic(), copies)
+@pytest.mark.parametrize("kind", [Antithetic, Orthogonal, Sobol])
+def test_half_a_pair_is_refused_with_the_fix(kind, copies):
+    words = f"sampler '{kind.__name__.lower()}', got {copies}: choose {copies + 1}, or"
+    with pytest.raises(BadInput, match=words):
+        copy_groups(kind(), copies)

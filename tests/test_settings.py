@@ -7,7 +7,10 @@ import json
 import pytest
 
 from nolr.errors import BadInput
+from nolr.noise import Gaussian, Laplace
 from nolr.recipes import Settings, build_trainer, get_recipe
+from nolr.recipes.settings import CHOICES
+from nolr.sampling import Antithetic, Independent, Orthogonal, Sobol
 
 
 @pytest.mark.parametrize(
@@ -15,6 +18,8 @@ from nolr.recipes import Settings, build_trainer, get_recipe
     [
         ({"sigm": 1}, "did you mean 'sigma'"),
         ({"sampler": "antithetik"}, "did you mean 'antithetic'"),
+        ({"sampler": "orthogonale"}, "did you mean 'orthogonal'"),
+        ({"noise": "laplac"}, "did you mean 'laplace'"),
         ({"optimizer": "zzz"}, "choose one of: adam, sgd"),
         ({"epochs": "many"}, "epochs must be a whole number, got 'many'"),
         ({"epochs": 1.5}, "whole number"),
@@ -36,7 +41,9 @@ def test_bad_settings_are_explained(values, message):
     [
         ({"sigma": 0}, "sigma must be a positive"),
         ({"sigma": "nan"}, "sigma must be a positive"),
+        ({"sigma": 0, "noise": "laplace"}, "sigma must be a positive"),
         ({"copies": 3}, "multiple of 2"),
+        ({"copies": 3, "sampler": "sobol"}, "multiple of 2 with the sampler 'sobol'"),
         ({"copies": 0}, "at least 1"),
         ({"copies": 2, "baseline": "leave-group-out"}, "at least 4 copies"),
         ({"residual": 1.5}, "from 0 to 1"),
@@ -62,6 +69,36 @@ def test_values_out_of_range_are_explained(values, message):
 def _open(recipe, values):
     settings = recipe.settings.with_values(values)
     return build_trainer(settings, recipe.build(settings), recipe.data(settings))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("antithetic", Antithetic),
+        ("independent", Independent),
+        ("orthogonal", Orthogonal),
+        ("sobol", Sobol),
+    ],
+)
+def test_every_sampler_has_a_name(name, kind):
+    estimator = _open(
+        get_recipe("digits-dense"), {"sampler": name, "noise_source": "host"}
+    ).estimator
+    assert estimator.sampler == kind("host")
+
+
+def test_every_noise_has_a_name():
+    for name, kind in {"gaussian": Gaussian, "laplace": Laplace}.items():
+        assert name in CHOICES["noise"]
+        estimator = _open(get_recipe("digits-dense"), {"noise": name, "sigma": 0.3}).estimator
+        assert estimator.noise == kind(0.3)
+
+
+def test_settings_of_before_there_was_a_noise_to_choose_are_read():
+    old = Settings(sigma=0.4).to_dict()
+    del old["noise"]
+    assert Settings().with_values(old) == Settings(sigma=0.4)
+    assert Settings().with_values(old).noise == "gaussian"
 
 
 def test_settings_survive_json():

@@ -49,7 +49,7 @@ from nolr.sampling import Antithetic, Independent
 RNG = np.random.default_rng(11)
 
 
-def by_grid(dimensions, mean_loss):
+def by_grid(dimensions, mean_loss, sigma=SIGMA):
     """E[mean_loss(params, noises)] by Gauss-Hermite quadrature; dimensions: of every stage's noise.
 
     mean_loss gets stage -> (P, dimensions), or one row of zeros where there is no noise or it is
@@ -62,7 +62,7 @@ def by_grid(dimensions, mean_loss):
         noises = {stage: np.zeros((1, max(count, 1))) for stage, count in enumerate(dimensions)}
         start = 0
         for stage in noised:
-            noises[stage] = SIGMA * grid[:, start : start + dimensions[stage]]
+            noises[stage] = sigma * grid[:, start : start + dimensions[stage]]
             start += dimensions[stage]
         return float(weights @ np.broadcast_to(mean_loss(params, noises), weights.shape))
 
@@ -82,32 +82,33 @@ IMAGES = RNG.normal(size=(4, 1, 3, 5))
 LABELS = np.array([0, 1, 1, 0])
 
 
-def largest(v, noised, points):
+def largest(v, noised, points, sigma):
     """Values m and weights of the largest of some z = v + ε: its density is d/dm Π Φ((m - v)/σ)."""
     if not noised:
         return np.array([v.max()]), np.ones(1)
-    m = np.linspace(v.min() - 7 * SIGMA, v.max() + 7 * SIGMA, points)
-    below = stats.norm.cdf((m[:, None] - v) / SIGMA)
-    slope = stats.norm.pdf((m[:, None] - v) / SIGMA) / SIGMA
+    m = np.linspace(v.min() - 7 * sigma, v.max() + 7 * sigma, points)
+    below = stats.norm.cdf((m[:, None] - v) / sigma)
+    slope = stats.norm.pdf((m[:, None] - v) / sigma) / sigma
     density = sum(slope[:, i] * np.delete(below, i, axis=1).prod(axis=1) for i in range(len(v)))
     return m, density * (m[1] - m[0])
 
 
-def pooled_expectation(params, noised, points):
+def pooled_expectation(params, noised, points, images=IMAGES, labels=LABELS, sigma=SIGMA):
     """Two windows of 2 × 2 noisy units each; of a rising function the largest is that of z."""
     first, last = params[0], params[3]
     eps, chance = reference.hermite_grid(2, points if 1 in noised else 1)
     total = 0.0
-    for x, label in zip(IMAGES, LABELS, strict=True):
+    for x, label in zip(images, labels, strict=True):
         v = reference.conv2d(first["W"], first["b"], x)[0]
         (a, p), (b, q) = (
-            largest(window.reshape(-1), 0 in noised, 4 * points) for window in (v[:, :2], v[:, 2:])
+            largest(window.reshape(-1), 0 in noised, 4 * points, sigma)
+            for window in (v[:, :2], v[:, 2:])
         )
         y = np.tanh(np.stack(np.meshgrid(a, b, indexing="ij"), axis=-1)).reshape(-1, 1, 2)
-        o = y @ last["W"].T + last["b"] + SIGMA * eps
+        o = y @ last["W"].T + last["b"] + sigma * eps
         losses = cross_entropy_rows(o.reshape(-1, 2), label).reshape(len(y), -1)
         total += np.outer(p, q).reshape(-1) @ losses @ chance
-    return total / len(IMAGES)
+    return total / len(images)
 
 
 # Six samples for the five parameters of an output unit: else their estimates are dependent.
@@ -115,18 +116,18 @@ STRIDED = RNG.normal(size=(6, 1, 4, 5))
 TARGETS = RNG.normal(size=(6, 2))
 
 
-def strided_mean_loss(params, noises):
+def strided_mean_loss(params, noises, images=STRIDED, targets=TARGETS):
     """Four windows that do not overlap, then one that holds them all.
 
     Noise in the last stage adds a constant to the squared error: it needs no grid.
     """
     total = 0.0
-    for x, target in zip(STRIDED, TARGETS, strict=True):
+    for x, target in zip(images, targets, strict=True):
         v = reference.conv2d(params[0]["W"], params[0]["b"], x, stride=2).reshape(-1)
         y = np.tanh(v + noises[0])
         o = y @ params[1]["W"].reshape(2, 4).T + params[1]["b"]
         total = total + np.mean((o - target) ** 2, axis=1)
-    return total / len(STRIDED)
+    return total / len(images)
 
 
 # --- positions ------------------------------------------------------------------------------------
@@ -155,17 +156,17 @@ def sum_over_positions(outputs, labels, loss=cross_entropy_rows):
     )
 
 
-def graph_mean_loss(params, noises, loss=cross_entropy_rows):
+def graph_mean_loss(params, noises, loss=cross_entropy_rows, tables=GRAPHS, labels=NODE_LABELS):
     matrix, total = PATH.matrix.toarray(), 0.0
-    for x, labels in zip(GRAPHS, NODE_LABELS, strict=True):
+    for x, known in zip(tables, labels, strict=True):
         v = reference.graph_conv(matrix, params[0]["W"], params[0]["b"], x)[:, 0]
         y = np.tanh(v + noises[0])
         outputs = [
             (y @ matrix[node])[:, None] * params[1]["W"][:, 0] + params[1]["b"] + noises[1]
             for node in range(3)
         ]
-        total = total + sum_over_positions(outputs, labels, loss)
-    return total / len(GRAPHS)
+        total = total + sum_over_positions(outputs, known, loss)
+    return total / len(tables)
 
 
 def dense_mean_loss(params, noises):
@@ -188,16 +189,16 @@ def states(theta, drives, noise):
     return found
 
 
-def rnn_mean_loss(params, noises, loss=cross_entropy_rows):
+def rnn_mean_loss(params, noises, loss=cross_entropy_rows, numbers=NUMBERS, labels=STEP_LABELS):
     hidden, output = params
     total = 0.0
-    for x, labels in zip(NUMBERS, STEP_LABELS, strict=True):
+    for x, known in zip(numbers, labels, strict=True):
         outputs = [
             h[:, None] * output["W"][:, 0] + output["b"] + noises[1]
             for h in states(hidden, x[:, 0], noises[0])
         ]
-        total = total + sum_over_positions(outputs, labels, loss)
-    return total / len(NUMBERS)
+        total = total + sum_over_positions(outputs, known, loss)
+    return total / len(numbers)
 
 
 def dense_rnn_mean_loss(params, noises):
@@ -220,16 +221,16 @@ def dense_rnn_mean_loss(params, noises):
 DECAY = 0.6
 
 
-def embedding_mean_loss(params, noises):
+def embedding_mean_loss(params, noises, tokens=WORDS, labels=(0, 1, 1)):
     """A weighed sum of normal numbers is a normal number: two units for all tokens."""
-    weights = DECAY ** np.arange(WORDS.shape[1])[::-1]
+    weights = DECAY ** np.arange(tokens.shape[1])[::-1]
     total = 0.0
-    for words, label in zip(WORDS, (0, 1, 1), strict=True):
+    for words, label in zip(tokens, labels, strict=True):
         mean = weights @ reference.embedding(params[0]["W"], words)
         y = mean + np.sqrt(weights @ weights) * noises[0]
         o = np.tanh(y @ params[2]["W"].T + params[2]["b"] + noises[1])
         total = total + cross_entropy_rows(o, label)
-    return total / len(WORDS)
+    return total / len(tokens)
 
 
 CASES = {

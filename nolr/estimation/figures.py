@@ -23,7 +23,7 @@ from typing import NamedTuple
 from nolr.backends import namespace
 from nolr.types import Array, Params
 
-__all__ = ["Figures", "Merit", "StageFigures", "measure"]
+__all__ = ["Figures", "Merit", "StageFigures", "measure", "squared_norm"]
 
 FORGETTING = 0.98
 
@@ -49,6 +49,11 @@ class Merit(NamedTuple):
             FORGETTING * self.square + share**2,
             FORGETTING * self.weight + 1.0,
         )
+
+    @property
+    def variance(self) -> float:
+        """Power less signal, of a measurement; NaN before the first."""
+        return max(self.power - self.signal, 0.0) / self.weight if self.weight else nan
 
     def best_weight(self) -> float:
         """A cautious estimate of the λ of least mean squared error.
@@ -87,6 +92,12 @@ def measure(halves: Sequence[Params]) -> tuple[float, float]:
     return 4.0 * float(cross), float(square)
 
 
+def squared_norm(params: Params) -> float:
+    """The sum of all squares."""
+    arrays = [namespace(a).reshape(a, (-1,)) for a in params.values()]
+    return sum(float(namespace(a).vecdot(a, a)) for a in arrays)
+
+
 class StageFigures(NamedTuple):
     """What is known of one stage's gradient estimate, as plain numbers."""
 
@@ -101,7 +112,8 @@ class StageFigures(NamedTuple):
     residual: float
     """Weight λ of the likelihood-ratio residual, 1 without a control variate."""
     copies: int
-    """Noisy copies of every sample; 0 where the gradient is exact without any."""
+    """Noisy copies of every sample; 0 where the gradient is exact without any, or the allocation
+    leaves the stage out of this step."""
 
 
 @dataclass(frozen=True)
@@ -115,16 +127,15 @@ class Figures:
     """The loss whose gradient is estimated, and whether without bias."""
     forward_passes: int
     """Of a sample in this step: the clean run, and every noisy tail as if it were a whole one."""
-    weights: tuple[tuple[Array, float, bool], ...]
-    """β, λ and whether there was noise, per stage."""
+    weights: tuple[tuple[Array | float, float, int], ...]
+    """β, λ and the noisy copies of every sample, per stage."""
     merit: tuple[Merit, ...]
-    copies: int
 
     @property
     def stages(self) -> tuple[StageFigures, ...]:
         return tuple(
-            StageFigures(*_read(merit), float(beta), residual, self.copies if noised else 0)
-            for merit, (beta, residual, noised) in zip(self.merit, self.weights, strict=True)
+            StageFigures(*_read(merit), float(beta), residual, copies)
+            for merit, (beta, residual, copies) in zip(self.merit, self.weights, strict=True)
         )
 
 
@@ -132,6 +143,6 @@ def _read(merit: Merit) -> tuple[float, float, float]:
     """Norm, variance and signal-to-noise ratio."""
     if merit.weight == 0:
         return nan, nan, nan
-    variance = max(merit.power - merit.signal, 0.0)
-    ratio = max(merit.signal, 0.0) / variance if variance > 0 else nan
-    return sqrt(merit.power / merit.weight), variance / merit.weight, ratio
+    noise = max(merit.power - merit.signal, 0.0)
+    ratio = max(merit.signal, 0.0) / noise if noise > 0 else nan
+    return sqrt(merit.power / merit.weight), merit.variance, ratio

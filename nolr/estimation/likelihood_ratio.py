@@ -15,50 +15,30 @@ is the single product δᵀx.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import NamedTuple
 
-from nolr.backends import backend_of, itemsize, namespace, same_backend
+from nolr.backends import backend_of, namespace, same_backend
 from nolr.errors import BadInput
+from nolr.estimation.allocation import Equal
 from nolr.estimation.baselines import CleanLoss
-from nolr.estimation.control_variates import Evidence, JacobianControlVariate
+from nolr.estimation.control_variates import JacobianControlVariate
 from nolr.estimation.estimand import describe, is_exact, residual_weight
+from nolr.estimation.estimate import Estimate, EstimatorState
 from nolr.estimation.figures import Figures, Merit
-from nolr.estimation.perturbation import CleanRun, Draw, run_copies
+from nolr.estimation.perturbation import CleanRun, run_copies
+from nolr.estimation.plan import Plan
 from nolr.estimation.prediction import predict
 from nolr.estimation.schedules import LayerWise
 from nolr.estimation.stage import StageStep
-from nolr.network import Sequential, Trace
+from nolr.network import Sequential
 from nolr.noise import Gaussian
 from nolr.sampling import Antithetic, copy_groups
-from nolr.types import Array, Baseline, Key, Loss, Noise, Params, Sampler, Schedule, Stream
+from nolr.types import Allocation, Array, Baseline, Key, Loss, Noise, Params, Sampler, Schedule
 from nolr.workers import run_together, split_evenly
 
-__all__ = ["Estimate", "EstimatorState", "LikelihoodRatio"]
-
-
-class EstimatorState(NamedTuple):
-    """What an estimator remembers of earlier steps, one entry per stage."""
-
-    evidence: tuple[Evidence, ...]
-    """For the control variate: its running regressions."""
-    gradient: tuple[Merit, ...]
-    """Signal and power of the gradient estimate, for the report."""
-    residual: tuple[Merit, ...]
-    """Signal and power of the residual, for the adaptive λ."""
-
-
-class Estimate(NamedTuple):
-    """The result of one step."""
-
-    loss: Array
-    """Mean clean loss of the batch, ()."""
-    grads: tuple[Params, ...]
-    """Estimated gradient of the mean loss, in the layout of the parameters."""
-    info: Figures
+__all__ = ["LikelihoodRatio"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +47,7 @@ class LikelihoodRatio:
 
     Args:
         noise: distribution of ε, the same for every stage, or one per stage.
-        copies: noisy copies of every sample, in whole groups of the sampler.
+        copies: noisy copies of every sample in every tail, in whole groups of the sampler.
         sampler: how the copies' noise is drawn together.
         schedule: which stages are noised together; decides the estimand.
         baseline: what a copy's loss is compared with.
@@ -80,9 +60,11 @@ class LikelihoodRatio:
             draws noise of its own, so the numbers depend on how many there are.
         block_bytes: copies are worked through in blocks whose largest array, of one tail, is about
             this size, so that it stays in the cache.
+        allocation: how all these copies are shared among the tails.
 
     Raises:
-        BadInput: copies that make no whole number of groups, or too few for the baseline.
+        BadInput: copies that make no whole number of groups, or too few for the baseline; a
+            baseline of other groups where those are not independent.
     """
 
     noise: Noise | tuple[Noise, ...] = Gaussian()
@@ -95,6 +77,7 @@ class LikelihoodRatio:
     monitor_every: int = 20
     workers: int = 1
     block_bytes: int = 1 << 20
+    allocation: Allocation = Equal()
 
     def __post_init__(self) -> None:
         if isinstance(self.noise, float | int):
@@ -107,6 +90,11 @@ class LikelihoodRatio:
             raise BadInput(
                 f"the baseline {type(self.baseline).__name__} needs at least {need} copies with "
                 f"the sampler {type(self.sampler).__name__}, got {self.copies}"
+            )
+        if self.baseline.minimum_groups > 1 and not self.sampler.independent_groups:
+            raise BadInput(
+                f"the baseline {type(self.baseline).__name__} compares a copy with other groups, "
+                f"which {type(self.sampler).__name__} draws together with it: choose CleanLoss()"
             )
         for name in ("probe_every", "monitor_every", "workers"):
             if (value := getattr(self, name)) < 1:
@@ -132,7 +120,7 @@ class LikelihoodRatio:
             if is_exact(pathway, loss):  # nothing to learn
                 outputs = units = 0
             evidence.append(control_variate.init(backend, outputs, units, dtype))
-        return EstimatorState(tuple(evidence), merits, merits)
+        return EstimatorState(tuple(evidence), merits, merits, merits)
 
     def __call__(
         self,
@@ -176,7 +164,7 @@ class LikelihoodRatio:
                 for number, rows in enumerate(parts)
             ]
         )
-        loss_sum, steps, passes = results[0]
+        loss_sum, steps, copies = results[0]
         for more_loss, more_steps, _ in results[1:]:
             loss_sum = loss_sum + more_loss
             for step, more in zip(steps, more_steps, strict=True):
@@ -187,10 +175,9 @@ class LikelihoodRatio:
         state = self._learn(steps, state)
         info = Figures(
             estimand=self.estimand(network, loss),
-            forward_passes=1 + self.copies * passes,
-            weights=tuple((step.beta, step.weight, step.noised) for step in steps),
+            forward_passes=1 + copies,
+            weights=tuple((step.beta, step.weight, step.copies) for step in steps),
             merit=state.gradient,
-            copies=self.copies,
         )
         return Estimate(loss_sum / total, tuple(grads), info), state
 
@@ -208,7 +195,7 @@ class LikelihoodRatio:
             task: the network, its parameters, the loss, and the number of samples in all parts.
 
         Returns:
-            The sum of the losses, what every stage found, and the number of noised tails.
+            The sum of the losses, what every stage found, and the noisy copies of all tails.
         """
         network, params, loss, total = task
         xp = namespace(batch[0])
@@ -220,16 +207,15 @@ class LikelihoodRatio:
         clean = CleanRun(network, params, loss, batch[1], trace, losses, error)
         steps = self._predict(clean, state, monitor, total)
         passes = self.schedule.passes([i for i, step in enumerate(steps) if step.noised])
-        sweeps = self._sweeps(key, any(step.weighs for step in steps)) if passes else ()
-        for blocks, learning in sweeps:
-            stream = Stream.PROBE if blocks else Stream.NOISE
-            for number, groups in enumerate(self._blocks(trace)):
-                draw_key = key._replace(stream=stream, block=key.block + number)
-                draw = Draw(self.sampler, groups, draw_key, blocks)
-                run_copies(clean, steps, passes, draw, self.baseline, learning)
+        copies = 0
+        if passes and (kinds := self._sweeps(key, any(step.weighs for step in steps))):
+            portions = self._plan.share(clean, steps, passes, key, state)
+            for sweep in self._plan.sweeps(trace, passes, portions, key, kinds):
+                run_copies(clean, steps, *sweep, self.baseline)
+                copies += sweep.draw.groups * len(self.sampler.signs) * len(sweep.passes)
         for step in steps:
             step.finish()
-        return xp.sum(losses), steps, len(passes) * len(sweeps)
+        return xp.sum(losses), steps, copies
 
     def estimand(self, network: Sequential, loss: Loss) -> str:
         """Say in words whose gradient is estimated, and whether without bias."""
@@ -255,9 +241,9 @@ class LikelihoodRatio:
                 visit,
                 network.reaches[stage],
                 self._noise(stage),
-                self.copies,
                 total,
                 monitor,
+                self.copies,
             )
             for stage, visit in enumerate(trace.visits)
         ]
@@ -268,6 +254,7 @@ class LikelihoodRatio:
             pathway = network.pathways[stage]
             exact = is_exact(pathway, clean.loss)
             step.noised = not (exact and step.layer.affine and residual in (0, "adaptive"))
+            step.copies *= step.noised
             gate = step.layer.gate(step.visit.drive, step.visit.past, step.noise.scale)
             step.prediction = predict(
                 control_variate,
@@ -296,21 +283,15 @@ class LikelihoodRatio:
             else step.prediction.control_variate.learn(old, step.prediction.seen)
             for step, old in zip(steps, state.evidence, strict=True)
         )
-        return EstimatorState(
-            evidence,
-            tuple(s.judge_gradient(old) for s, old in zip(steps, state.gradient, strict=True)),
-            tuple(s.judge_residual(old) for s, old in zip(steps, state.residual, strict=True)),
-        )
+        gradient = (s.judge_gradient(old) for s, old in zip(steps, state.gradient, strict=True))
+        spread = (s.judge_spread(old) for s, old in zip(steps, state.spread, strict=True))
+        residual = (s.judge_residual(old) for s, old in zip(steps, state.residual, strict=True))
+        return EstimatorState(evidence, tuple(gradient), tuple(spread), tuple(residual))
+
+    @property
+    def _plan(self) -> Plan:
+        groups = self.copies // len(self.sampler.signs)
+        return Plan(self.sampler, groups, self.allocation, self.baseline, self.block_bytes)
 
     def _noise(self, stage: int) -> Noise:
         return self.noise[stage] if isinstance(self.noise, tuple) else self.noise
-
-    def _blocks(self, trace: Trace) -> Iterator[int]:
-        """Yield the number of groups in every block of copies."""
-        groups = self.copies // len(self.sampler.signs)
-        largest = max(prod(visit.drive.shape) for visit in trace.visits)
-        group_bytes = len(self.sampler.signs) * largest * itemsize(trace.output.dtype)
-        size = max(self.baseline.minimum_groups, self.block_bytes // group_bytes)
-        blocks = max(1, groups // size)
-        for block in range(blocks):
-            yield groups // blocks + (block < groups % blocks)

@@ -75,20 +75,20 @@ class Draw(NamedTuple):
 def run_copies(
     clean: CleanRun,
     steps: Sequence[StageStep],
-    passes: Sequence[Sequence[int]],
     draw: Draw,
-    baseline: Baseline,
+    passes: Sequence[Sequence[int]],
     learning: bool,
+    baseline: Baseline,
 ) -> None:
     """Run one block of noisy copies and let every stage weigh its scores by the losses.
 
     Args:
         clean: the batch without noise.
         steps: the working memory of every stage; this fills it.
-        passes: the stages that are noised together, for every tail.
         draw: where the noise of this block comes from.
-        baseline: what a copy's loss is compared with.
+        passes: the stages that are noised together, for every tail.
         learning: whether the predictions collect evidence from the copies' outputs.
+        baseline: what a copy's loss is compared with.
     """
     xp, signs, samples = namespace(clean.losses), draw.sampler.signs, clean.losses.shape[0]
     white = {stage: draw.white(clean, stage) for stages in passes for stage in stages}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from nolr.backends import namespace
 from nolr.copies import split_copies, tile
-from nolr.estimation.figures import Merit, measure
+from nolr.estimation.figures import Merit, measure, squared_norm
 from nolr.estimation.prediction import Prediction
 from nolr.network import Visit
 from nolr.tails import Local
@@ -45,12 +45,16 @@ class StageStep:
     visit: Visit
     reach: Reach
     noise: Noise
-    copies: int
-    """Noisy copies of every sample, in all blocks together."""
     total: int
     """Samples of the whole batch, of which this may see a part."""
     monitor: bool
     """Whether to pull the two halves of the batch back apart, to measure signal and noise."""
+    copies: int = 0
+    """Noisy copies of every sample, in all blocks together."""
+    importance: float = 1.0
+    """What their residual counts for; 0 where the allocation leaves them out."""
+    apart: bool = False
+    """Whether every copy has a local array of its own, and its scores are weighed."""
     prediction: Prediction | None = None
     """What the control variate says, fixed before the draw; None without one."""
     weight: float = 1.0
@@ -66,6 +70,10 @@ class StageStep:
     """The gradient, in one piece or in what each half batch adds to it."""
     _residual: list[Params] = field(default_factory=list)
     """The same of the residual alone."""
+    _contrast: Array | None = None
+    """Like `_contracted`, with a sign that alternates from group to group: noise alone is left."""
+    _noise: list[Params] = field(default_factory=list)
+    """The gradient with such signs, in one piece."""
 
     @property
     def weighs(self) -> bool:
@@ -87,6 +95,9 @@ class StageStep:
         weighed = self._weigh(score, weights)
         total = weighed[0, ...] if score.shape[0] == 1 else namespace(score).sum(weighed, axis=0)
         self._contracted = total if self._contracted is None else self._contracted + total
+        if self.monitor:
+            rest = _alternate(weighed, self._groups)
+            self._contrast = rest if self._contrast is None else self._contrast + rest
         self._groups += score.shape[0]
 
     def weigh_apart(
@@ -108,11 +119,15 @@ class StageStep:
         weighed = xp.reshape(weighed, (copies * score.shape[1], *score.shape[2:]))
         if local.x.shape[0] != weighed.shape[0]:
             local = Local(tile(local.x, copies), local.past)
-        weighed = weighed * (1.0 / (self.copies * self.total))
+        weighed = weighed * (self.importance / (self.copies * self.total))
+        if self.monitor:
+            self._pull_contrast(local, weighed, score.shape[0], len(signs))
+        self._groups += score.shape[0]
         delta = weighed
         if self.prediction is not None:
+            # The credit too goes through the copies' own arrays, so it is there when they are.
             delta = self.weight * weighed
-            delta += tile((1.0 / self.copies) * self.prediction.credit, copies)
+            delta += tile((self.importance / self.copies) * self.prediction.credit, copies)
             if self.measures_residual and self.monitor:
                 self._residual = _add(self._residual, self._pull(local, weighed))
         self._pulled = _add(self._pulled, self._pull(local, delta))
@@ -130,11 +145,15 @@ class StageStep:
         """No more copies will come."""
         if not self._pulled:
             self._contract()
+        if self._contrast is not None:
+            delta = self._contrast * (self.weight / (self._groups * self.total))
+            self._noise = [self.layer.pullback(self.visit.state[0], self.visit.past, delta)]
 
     def absorb(self, other: StageStep) -> None:
         """Add what another part of the same batch found; both are finished."""
         self._pulled = _add(self._pulled, other._pulled)
         self._residual = _add(self._residual, other._residual)
+        self._noise = _add(self._noise, other._noise)
         if self.prediction and other.prediction and other.prediction.seen is not None:
             ours, theirs = self.prediction.seen, other.prediction.seen
             self.prediction.seen = theirs if ours is None else ours.plus(theirs)
@@ -145,20 +164,53 @@ class StageStep:
         return _sum(first, second[0]) if second else first
 
     def judge_gradient(self, merit: Merit) -> Merit:
-        """Add this step's signal and power, if it was a monitored one."""
-        return merit.update(*measure(self._pulled)) if len(self._pulled) == 2 else merit
+        """Add this step's signal and power, if it was a monitored one.
+
+        An estimate that is there by lot counts in all steps for what it is worth on average. Where
+        only its residual is, beside a credit, it is not measured.
+        """
+        lot = self.importance != 1
+        if len(self._pulled) != 2 or self.importance == 0 or (lot and not self._waits):
+            return merit
+        signal, power = measure(self._pulled)
+        return merit.update(signal / self.importance**2, power / self.importance)
 
     def judge_residual(self, merit: Merit) -> Merit:
-        """The same of the residual, if its scores were weighed."""
-        return merit.update(*measure(self._residual)) if len(self._residual) == 2 else merit
+        """The same of the residual, if its scores were weighed: the lot is noise, too."""
+        if len(self._residual) != 2:
+            return merit
+        signal, power = measure(self._residual)
+        return merit.update(signal / self.importance**2, power / self.importance)
+
+    def judge_spread(self, merit: Merit) -> Merit:
+        """Add the variance of one copy, if this step measured it."""
+        return (
+            merit.update(0.0, self.copies * squared_norm(self._noise[0])) if self._noise else merit
+        )
+
+    @property
+    def _waits(self) -> bool:
+        """Whether nothing of the gradient is there without copies, not even a credit."""
+        return self.prediction is None or self.apart
+
+    def _pull_contrast(self, local: Local, weighed: Array, groups: int, signs: int) -> None:
+        """Add what copies with local arrays of their own leave when groups alternate in sign."""
+        xp = namespace(weighed)
+        by_group = xp.reshape(weighed, (signs, groups, -1))
+        parity = xp.asarray(_parity(groups, self._groups), dtype=weighed.dtype)
+        scale = self.weight / self.importance
+        delta = xp.reshape(by_group * (scale * parity)[None, :, None], weighed.shape)
+        self._noise = _add(self._noise, [self.layer.pullback(local.x, local.past, delta)])
 
     def _contract(self) -> None:
         """One weight product for all copies that share the clean local array."""
         local = Local(self.visit.state[0], self.visit.past)
         residual = None
         if self._contracted is not None:
-            residual = self._contracted * (1.0 / (self._groups * self.total))
-        if self.prediction is None:
+            residual = self._contracted * (self.importance / (self._groups * self.total))
+        if self.importance == 0 and self._waits:
+            delta = namespace(self.visit.drive).zeros_like(self.visit.drive)
+        elif self.prediction is None:
             delta = residual
         elif residual is None:
             delta = self.prediction.credit
@@ -178,6 +230,20 @@ class StageStep:
             self.layer.pullback(*(_rows(array, samples, rows) for array in (*local, delta)))
             for rows in (slice(0, half), slice(half, samples))
         ]
+
+
+def _parity(groups: int, start: int) -> list[float]:
+    """Signs that alternate, of groups that come after `start` others."""
+    return [(-1.0) ** (start + group) for group in range(groups)]
+
+
+def _alternate(weighed: Array, start: int) -> Array:
+    """Sum over groups with alternating signs, (groups, ...) -> (...)."""
+    signs = _parity(weighed.shape[0], start)
+    total = signs[0] * weighed[0, ...]
+    for group, sign in enumerate(signs[1:], 1):
+        total = total + sign * weighed[group, ...]
+    return total
 
 
 def _rows(array: Array | None, samples: int, rows: slice) -> Array | None:

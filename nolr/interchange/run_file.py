@@ -26,7 +26,7 @@ from nolr.types import Backend
 
 __all__ = ["RunFile", "read_run", "write_run"]
 
-FORMAT, VERSION = "nolr-run", 1
+FORMAT, VERSION = "nolr-run", 2
 
 
 class RunFile(NamedTuple):

@@ -67,7 +67,7 @@ CIFAR10 = Standardised((3, 32, 32), (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0
 
 MNIST_CONV = Recipe(
     name="mnist-conv",
-    summary="MNIST, three convolutions 1-8-16-32 and a dense layer: 98.9 % in four minutes",
+    summary="MNIST, three convolutions 1-8-16-32 and a dense layer: 99.0 % in four minutes",
     settings=Settings(
         hidden=(8, 16, 32),
         threads=1,
@@ -104,11 +104,11 @@ CIFAR10_CONV = replace(
         MNIST_CONV.settings,
         sigma=0.1,
         probe_every=8,
-        learning_rate=1e-3,
+        learning_rate=3e-3,
         batch_size=64,
         epochs=12,
     ),
-    summary="CIFAR-10, or the copy at hand, ResNet-5: 66.5 % on the JPEG copy in 20 minutes",
+    summary="CIFAR-10, or the copy at hand, ResNet-5: 68.1 % on the JPEG copy in 20 minutes",
     data=Images(_cifar10, CIFAR10),
     prepare=CIFAR10,
     build=_resnet5,

@@ -19,19 +19,22 @@ from nolr.data.dataset import Split
 from nolr.errors import BadInput, nearest
 from nolr.estimation import (
     CleanLoss,
+    Equal,
     JacobianControlVariate,
     Joint,
     LayerWise,
     LeaveGroupOut,
     LikelihoodRatio,
+    Neyman,
     NoBaseline,
+    RandomTails,
 )
 from nolr.learning_rates import Constant, Cosine, LearningRate
 from nolr.losses import CrossEntropy, MeanSquaredError, ZeroOne
 from nolr.network import Sequential
-from nolr.noise import Gaussian
+from nolr.noise import Gaussian, Laplace
 from nolr.optimizers import SGD, Adam
-from nolr.sampling import Antithetic, Independent
+from nolr.sampling import Antithetic, Independent, Orthogonal, Sobol
 from nolr.training import Trainer
 from nolr.types import Activation, Optimizer
 
@@ -57,9 +60,11 @@ CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
         "identity": Identity,
     },
     "loss": {"cross-entropy": CrossEntropy, "zero-one": ZeroOne, "squared": MeanSquaredError},
-    "sampler": {"antithetic": Antithetic, "independent": Independent},
+    "noise": {"gaussian": Gaussian, "laplace": Laplace},
+    "sampler": {s.__name__.lower(): s for s in (Antithetic, Independent, Orthogonal, Sobol)},
     "schedule": {"layer-wise": LayerWise, "joint": Joint},
     "baseline": {"none": NoBaseline, "clean": CleanLoss, "leave-group-out": LeaveGroupOut},
+    "allocation": {"equal": Equal, "neyman": Neyman, "random-tails": RandomTails},
     "control_variate": {"jacobian": JacobianControlVariate, "none": _no_control_variate},
     "optimizer": {"adam": Adam, "sgd": SGD},
     "learning_rate_schedule": {"constant": Constant, "cosine": Cosine},
@@ -89,10 +94,12 @@ class Settings:
     vocabulary: int = 10_000
     loss: str = "cross-entropy"
     copies: int = 2
+    noise: str = "gaussian"
     sigma: float = 0.1
     sampler: str = "antithetic"
     schedule: str = "layer-wise"
     baseline: str = "clean"
+    allocation: str = "equal"
     control_variate: str = "jacobian"
     residual: float | str = "adaptive"
     forgetting: float = 0.98
@@ -209,13 +216,18 @@ def build_trainer(settings: Settings, network: Sequential, data: Split) -> Train
     """
     if settings.batch_size < 1:
         raise BadInput(f"batch_size must be at least 1, got {settings.batch_size}")
+    if settings.schedule == "joint":
+        keep_default(settings, "allocation", "in joint noise, which has a single tail")
+    if settings.residual == 0 and settings.control_variate != "none":
+        keep_default(settings, "allocation", "with residual 0, which weighs no copies")
     steps = settings.epochs * ceil(len(data.train) / settings.batch_size)
     estimator = LikelihoodRatio(
-        noise=Gaussian(settings.sigma),
+        noise=_choose(settings, "noise")(settings.sigma),
         copies=settings.copies,
         sampler=_choose(settings, "sampler")(source=settings.noise_source),
         schedule=_choose(settings, "schedule")(),
         baseline=_choose(settings, "baseline")(),
+        allocation=_choose(settings, "allocation")(),
         control_variate=_choose(settings, "control_variate")(
             residual=settings.residual,
             forgetting=settings.forgetting,

@@ -1,26 +1,31 @@
 """Confidence sequences: intervals that hold at all times at once, so that one may look and stop.
 
 An ordinary interval is valid for a number of draws that was fixed beforehand; whoever looks after
-every draw and stops when it suits will be wrong sooner or later. The normal-mixture sequence
+every draw and stops when it suits will be wrong sooner or later. Of t normal draws, whose mean and
+standard deviation are both unknown, the intervals
 
-    mean_t ± sd_t √( 2 (tρ² + 1) / (t²ρ²) · log( √(tρ² + 1) / α ) )
+    mean_t ± sd_t √( (t - 1)(t + κ)(1 - q) / (t ((t + κ) q - κ)) ),  q = (α² κ / (t + κ))^(1/t)
 
-holds for all t together with probability 1 - α, asymptotically: as a central limit theorem does.
-Robbins: Statistical methods related to the law of the iterated logarithm (Annals of Mathematical
-Statistics 41, 1970); Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas: Time-uniform central limit
-theory and asymptotic confidence sequences (Annals of Statistics 52, 2024), theorem 2.2.
+hold for all t together with probability 1 - α. Behind them is a likelihood ratio: of a mean that is
+off by some standard deviations, normally distributed with variance 1/κ, against one that is not. It
+depends on ratios of draws alone, is a martingale, and so is ever above 1/α with probability α.
+
+Lai: On confidence sequences (Annals of Statistics 4, 1976); Wang, Ramdas: Anytime-valid t-tests and
+confidence sequences for Gaussian means with unknown variance (arXiv:2310.03722). The best κ is that
+of a known variance: Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas, Time-uniform central limit theory
+and asymptotic confidence sequences (Annals of Statistics 52, 2024).
 """
 
 from __future__ import annotations
 
-from math import log, sqrt
+from math import exp, log, sqrt
 
 import numpy as np
 
 __all__ = ["FEWEST_DRAWS", "ConfidenceSequence"]
 
 FEWEST_DRAWS = 64
-"""Before so many draws nothing is concluded: the spread itself is not known well enough."""
+"""Before so many draws nothing is concluded: one that is not normal would show too late."""
 
 
 class ConfidenceSequence:
@@ -35,7 +40,7 @@ class ConfidenceSequence:
     def __init__(self, numbers: int, error_rate: float, horizon: int) -> None:
         self.alpha = error_rate / numbers
         spread = -2.0 * log(self.alpha)
-        self.rho_squared = (spread + log(spread + 1.0)) / horizon  # their equation for the best ρ
+        self.kappa = horizon / (spread + log(spread + 1.0))
         self.draws = 0
         self.mean = np.zeros(numbers)
         self._squares = np.zeros(numbers)
@@ -55,12 +60,13 @@ class ConfidenceSequence:
 
     @property
     def radius(self) -> np.ndarray:
-        """Half the width of the intervals, (numbers,); infinite before the fewest draws."""
-        if self.draws < FEWEST_DRAWS:
+        """Half the width of the intervals, (numbers,); infinite while the draws are too few."""
+        t, more = self.draws, self.draws + self.kappa
+        q = exp((2.0 * log(self.alpha) + log(self.kappa / more)) / max(t, 1))
+        rest = more * q - self.kappa
+        if t < FEWEST_DRAWS or rest <= 0:
             return np.full_like(self.mean, np.inf)
-        t, grown = self.draws, self.draws * self.rho_squared + 1.0
-        factor = 2.0 * grown / (t * t * self.rho_squared) * log(sqrt(grown) / self.alpha)
-        return self.deviation * sqrt(factor)
+        return self.deviation * sqrt((t - 1) * more * (1.0 - q) / (t * rest))
 
     @property
     def error(self) -> np.ndarray:

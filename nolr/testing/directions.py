@@ -16,9 +16,11 @@ from nolr.backends import backend_of
 from nolr.network import Sequential
 from nolr.types import Array, Params
 
-__all__ = ["Direction", "choose_directions", "flat", "moved", "projection", "to_host"]
+__all__ = ["Direction", "Projection", "choose_directions", "flat", "moved", "to_host"]
 
 COORDINATES = 6  # of a block that are looked at one by one, or as many random directions
+# In a large block a random direction is nearly orthogonal to any bias, and just as expensive.
+LARGE, FEW = 64, 2  # a block of more entries gets so many
 
 
 class Direction(NamedTuple):
@@ -55,9 +57,10 @@ def choose_directions(
                 vectors += list(np.eye(size))
                 labels += [f"entry {index}" for index in range(size)]
             else:
-                basis, _ = np.linalg.qr(rng.standard_normal((size, COORDINATES)))
+                count = COORDINATES if size <= LARGE else FEW
+                basis, _ = np.linalg.qr(rng.standard_normal((size, count)))
                 vectors += list(basis.T)
-                labels += [f"random {index}" for index in range(COORDINATES)]
+                labels += [f"random {index}" for index in range(count)]
             found += [
                 Direction(stage, node, name, vector.reshape(shape), label)
                 for vector, label in zip(vectors, labels, strict=True)
@@ -65,16 +68,24 @@ def choose_directions(
     return found
 
 
-def projection(
-    network: Sequential, params: Sequence[Params], directions: Sequence[Direction]
-) -> np.ndarray:
-    """(P, directions): what projects a flat gradient."""
-    columns = []
-    for direction in directions:
-        zero: list[Params] = [{k: np.zeros_like(v) for k, v in theta.items()} for theta in params]
-        zero[direction.node][direction.name] = direction.values
-        columns.append(flat(network, zero))
-    return np.stack(columns, axis=1)
+class Projection:
+    """What projects a gradient on directions, block by block: no array has more than one block."""
+
+    def __init__(self, directions: Sequence[Direction]) -> None:
+        self._blocks: dict[tuple[int, str], np.ndarray] = {}
+        for direction in directions:  # all directions of a block come one after another
+            block, row = (direction.node, direction.name), direction.values.reshape(1, -1)
+            known = self._blocks.get(block)
+            self._blocks[block] = row if known is None else np.concatenate([known, row])
+
+    def __call__(self, grads: Sequence[Params]) -> np.ndarray:
+        """A gradient in the layout of the parameters -> (directions,)."""
+        return np.concatenate(
+            [
+                rows @ to_host(grads[node][name]).reshape(-1)
+                for (node, name), rows in self._blocks.items()
+            ]
+        )
 
 
 def moved(params: Sequence[Params], direction: Direction, step: float) -> tuple[Params, ...]:

@@ -1,7 +1,7 @@
 """Exact identities: what must hold of every likelihood-ratio estimator, whatever the network.
 
-- scores have mean 0, and a covariance that is the inverse of the noise's: E[s sᵀ] = C⁻ᵀC⁻¹, so
-  E[ε sᵀ] = I;
+- scores have mean 0, and E[f(ε) sᵀ] = E[∂f/∂ε] for every smooth f (integrate by parts), so
+  E[ε sᵀ] = I; for Gaussian noise ε = Cη that is to say that E[s sᵀ] = C⁻ᵀC⁻¹;
 - a constant loss teaches nothing: with any baseline the gradient is 0;
 - under antithetic pairs the even part of the loss cancels: of an even loss the gradient is 0.
 
@@ -96,7 +96,7 @@ def even_loss_residue(
     Raises:
         BadInput: the copies do not come in antithetic pairs.
     """
-    if not isinstance(estimator.sampler, Antithetic):
+    if tuple(estimator.sampler.signs) != Antithetic.signs:
         raise BadInput(
             "the even part of a loss cancels in antithetic pairs alone, but the sampler is "
             f"{type(estimator.sampler).__name__}: check an estimator with Antithetic()"
@@ -108,18 +108,23 @@ def even_loss_residue(
 
 
 def check_score(noise: Noise, units: int = 3, draws: int = 200_000, seed: int = 0) -> float:
-    """p-value of the hypothesis that E[s] = 0 and E[ε sᵀ] = I for white noise coloured by `noise`.
+    """p-value of the hypothesis that `score` is the score of what `colour` makes of white noise.
 
-    The second is the covariance identity in the form that fits every colour: with ε = Cη and
-    E[s sᵀ] = C⁻ᵀC⁻¹ follows E[ε sᵀ] = C E[η ηᵀ] C⁻¹ = I.
+    What is looked at is E[s] = 0 and E[f(ε) sᵀ] = E[∂f/∂ε], for f(ε) = ε, whose right side is I,
+    and f(ε) = sin(ε/σ), entry by entry. The first sees a wrong scale; the second a score that has
+    the right scale and belongs to another distribution. No formula for the variance of the score is
+    needed: it is C⁻ᵀC⁻¹ where the noise is linear, 2/σ² for Laplace noise.
     """
     white = get_backend("numpy").normal(Key(seed), (draws, units), np.float64)
     score, coloured = noise.score(white), noise.colour(white)
-    products = (coloured[:, :, None] * score[:, None, :]).reshape(draws, -1)
-    found = np.concatenate([score, products], axis=1)
-    expected = np.concatenate([np.zeros(units), np.eye(units).reshape(-1)])
-    error = found.std(axis=0, ddof=1) / draws**0.5
-    z = (found.mean(axis=0) - expected) / error
+    angle = coloured / noise.scale
+    slope = np.cos(angle) / noise.scale  # of sin(ε/σ)
+    found = [score]
+    for value, derivative in ((coloured, np.ones_like(coloured)), (np.sin(angle), slope)):
+        products = value[:, :, None] * score[:, None, :]
+        found.append((products - derivative[:, :, None] * np.eye(units)).reshape(draws, -1))
+    deviations = np.concatenate(found, axis=1)  # of mean 0
+    z = deviations.mean(axis=0) / (deviations.std(axis=0, ddof=1) / draws**0.5)
     return float(min(1.0, 2.0 * len(z) * stats.norm.sf(np.abs(z).max())))
 
 

@@ -20,6 +20,8 @@ from nolr.types import Loss, Noise, Params, Shape
 
 __all__ = ["NoisedLoss"]
 
+BLOCK_BYTES = 1 << 24  # of the largest layer's output; inside a convolution it is ten times that
+
 
 @dataclass(frozen=True)
 class NoisedLoss:
@@ -55,20 +57,49 @@ class NoisedLoss:
         return found
 
     def losses(self, params: Sequence[Params], white: np.ndarray) -> np.ndarray:
-        """The loss of every copy of every sample: white noise (C, N, dimensions) -> (C, N)."""
+        """The loss of every copy of every sample: white noise (C, N, dimensions) -> (C, N).
+
+        Up to the first noised stage all copies are one; from there on they run in blocks, so that
+        memory does not grow with their number.
+        """
+        stages = [self.network.stages[stage] for stage in self.noises]
+        start = min(stages, default=len(self.network.nodes))
+        state: tuple = (self.inputs,)
+        for node, theta in zip(self.network.nodes[:start], params, strict=False):
+            state = advance(node, theta, state)
+        size = max(1, self._block_rows() // len(self.inputs))
+        return np.concatenate(
+            [
+                self._tail(params, start, state, white[first : first + size])
+                for first in range(0, len(white), size)
+            ]
+        )
+
+    def _tail(
+        self, params: Sequence[Params], start: int, state: tuple, white: np.ndarray
+    ) -> np.ndarray:
+        """The losses of some copies, from the node on where they part."""
         copies = white.shape[0]
         noise = {
-            stage: self.noises[stage].colour(part) for stage, part in self.split(white).items()
+            self.network.stages[stage]: self.noises[stage].colour(part)
+            for stage, part in self.split(white).items()
         }
-        stages = {node: stage for stage, node in enumerate(self.network.stages)}
-        state: tuple = (tile(self.inputs, copies),)
-        for index, (node, theta) in enumerate(zip(self.network.nodes, params, strict=True)):
+        for index in range(start, len(self.network.nodes)):
+            node, theta = self.network.nodes[index], params[index]
             if isinstance(node, Fork | Join) or not node.trainable:
                 state = advance(node, theta, state)
-            else:
-                drive = node.drive(theta, state[0])
-                y, _ = node.respond(theta, drive, noise.get(stages[index]))
-                state = (y, *state[1:])
-        losses = self.loss(state[0], tile(self.target, copies))
-        losses = np.asarray(losses).reshape(len(losses), -1).sum(axis=1)  # over positions
+                continue
+            y, _ = node.respond(theta, node.drive(theta, state[0]), noise.get(index))
+            skips = state[1:]
+            if index == start:
+                skips = tuple(tile(skip, copies) for skip in skips)
+            state = (y, *skips)
+        output = state[0] if noise else tile(state[0], copies)
+        losses = np.asarray(self.loss(output, tile(self.target, copies)))
+        losses = losses.reshape(len(losses), -1).sum(axis=1)  # over positions
         return split_copies(losses, len(self.inputs))
+
+    def _block_rows(self) -> int:
+        """How many rows may run at once, so that the largest layer's output has its bytes."""
+        largest = max(map(prod, (*self.network.shapes, *self.network.noise_shapes)))
+        return BLOCK_BYTES // (8 * largest)

@@ -22,7 +22,8 @@ from nolr.errors import BadInput
 from nolr.layers import AvgPool2D, Flatten, LeakyOverTime, MeanOverTime, SumOverTime
 from nolr.network import Fork, Join
 from nolr.testing.directions import Direction, moved
-from nolr.testing.noised_loss import NoisedLoss
+from nolr.testing.jumps import has_jumps, scale_along
+from nolr.testing.parameter_noise import AnyNoisedLoss, ParameterNoisedLoss
 from nolr.testing.spikes import expected_loss as expected_over_patterns
 from nolr.testing.spikes import has_few_patterns
 from nolr.types import Params
@@ -35,7 +36,9 @@ POINTS = {0: 2, 1: 64, 2: 32, 3: 16, 4: 10, 5: 7, 6: 6}  # of a grid along an ax
 # h of differences where the loss jumps, as a fraction of σ. Differences are off by h² times a third
 # derivative, so its square, as a fraction of the gradient's norm, is what they are trusted to.
 JUMP = 0.1
-
+KINK = 0.02  # the same where a density may bend, as that of Laplace noise: there h itself counts
+SMOOTH = 1e-4  # h elsewhere
+MOST_NUMBERS = 1 << 22  # of white noise at once
 
 Expectation = Callable[[Sequence[Params]], float]
 
@@ -50,8 +53,8 @@ class Reference:
     """The estimand of a stage; one that is sampled draws its noise from the generator."""
     coarser: Reference | None = None
     """The same with less effort: how far they differ says how good it is."""
-    step: float = 1e-4
-    """h."""
+    step: Callable[[Sequence[Params], Direction], float] = lambda params, direction: SMOOTH
+    """h along a direction."""
     inaccuracy: float = 0.0
     """What a large h may cost, as a fraction of the gradient's norm."""
 
@@ -70,8 +73,9 @@ class Reference:
                 stage = direction.stage
                 loss = self.of_stage(stage, rng)
             assert loss is not None
-            above, below = (loss(moved(params, direction, sign * self.step)) for sign in (1, -1))
-            found.append((above - below) / (2.0 * self.step))
+            step = self.step(params, direction)
+            above, below = (loss(moved(params, direction, sign * step)) for sign in (1, -1))
+            found.append((above - below) / (2.0 * step))
         return np.array(found)
 
     def error(
@@ -85,7 +89,7 @@ class Reference:
 
 
 def find_references(
-    noised_losses: Sequence[NoisedLoss], params: Sequence[Params], wish: str, rows: int
+    noised_losses: Sequence[AnyNoisedLoss], params: Sequence[Params], wish: str, rows: int
 ) -> tuple[Reference, ...]:
     """References to try in turn, the best that fits all stages first, or the one asked for.
 
@@ -116,17 +120,23 @@ def find_references(
     found = []
     if all(map(_is_quadratic, noised_losses)):
         found.append(Reference("closed form", lambda s, rng: _cubature(noised_losses[s])))
-    jumps = [_jumps(loss, params, 2 * rows) for loss in noised_losses]
+    jumps = [has_jumps(loss, params, 2 * rows) for loss in noised_losses]
     if _all_by_patterns(noised_losses, jumps):
         found.append(Reference("spike patterns", by_patterns))
-    if not any(jumps) and all(loss.dimensions <= max(POINTS) for loss in noised_losses):
+    if not any(jumps) and all(map(_fits_grid, noised_losses)):
         found.append(replace(on_grid(0), coarser=on_grid(1)))  # which would not see a jump
-    levels = [_level(loss) for loss in noised_losses if loss.noises]
     if any(jumps):
-        step = JUMP * min(levels, default=1.0)
-        found.append(Reference("differences", by_samples, step=step, inaccuracy=JUMP**2))
+        share, trust = (JUMP, JUMP**2) if all(map(_is_linear, noised_losses)) else (KINK, KINK)
+
+        def wide(params: Sequence[Params], direction: Direction) -> float:
+            stage = direction.stage
+            if not jumps[stage]:
+                return SMOOTH
+            return share * scale_along(noised_losses[stage], params, direction)
+
+        found.append(Reference("differences", by_samples, step=wide, inaccuracy=trust))
     else:
-        found.append(Reference("differences", by_samples, step=1e-3))
+        found.append(Reference("differences", by_samples))
     if wish == "auto":
         return tuple(found)
     fitting = [one for one in found if one.name == wish]
@@ -141,16 +151,26 @@ def find_references(
 # --- closed form ----------------------------------------------------------------------------------
 
 
-def _is_quadratic(loss: NoisedLoss) -> bool:
-    """Whether the loss is at most quadratic in the noise."""
+def _is_quadratic(loss: AnyNoisedLoss) -> bool:
+    """Whether the loss is at most quadratic in the white noise.
+
+    Affine layers are affine in their own parameters, but two of them one after another are not.
+    """
+    if isinstance(loss, ParameterNoisedLoss) and len(loss.noises) > 1:
+        return False
     links = all(
         isinstance(node, (Fork, Join, *LINEAR)) or getattr(node, "affine", False)
         for node in loss.network.nodes
     )
-    return links and getattr(loss.loss, "degree", 3) <= 2
+    return links and getattr(loss.loss, "degree", 3) <= 2 and _is_linear(loss)
 
 
-def _cubature(loss: NoisedLoss) -> Expectation:
+def _is_linear(loss: AnyNoisedLoss) -> bool:
+    """Whether every noise is linear in the white noise, and says so."""
+    return all(getattr(noise, "linear", False) for noise in loss.noises.values())
+
+
+def _cubature(loss: AnyNoisedLoss) -> Expectation:
     d = max(loss.dimensions, 1)
     axes = np.sqrt(d) * np.eye(d)[:, None, : loss.dimensions]
     white = np.repeat(np.concatenate([axes, -axes]), len(loss.inputs), axis=1)
@@ -160,7 +180,12 @@ def _cubature(loss: NoisedLoss) -> Expectation:
 # --- quadrature -----------------------------------------------------------------------------------
 
 
-def _on_grid(loss: NoisedLoss, fewer: int) -> Expectation:
+def _fits_grid(loss: AnyNoisedLoss) -> bool:
+    """Whether few enough numbers are noised; other parameters are a run of their own."""
+    return loss.dimensions <= (4 if isinstance(loss, ParameterNoisedLoss) else max(POINTS))
+
+
+def _on_grid(loss: AnyNoisedLoss, fewer: int) -> Expectation:
     d = loss.dimensions  # 0 without noise: a grid of one point
     nodes, weights = np.polynomial.hermite_e.hermegauss(POINTS[d] - fewer)
     grid = np.array(list(product(nodes, repeat=d))).reshape(len(nodes) ** d, d)
@@ -174,55 +199,22 @@ def _on_grid(loss: NoisedLoss, fewer: int) -> Expectation:
 # --- patterns and differences ---------------------------------------------------------------------
 
 
-def _all_by_patterns(noised_losses: Sequence[NoisedLoss], jumps: Sequence[bool]) -> bool:
-    """Whether some stage has few spike patterns, and every other one is a matter for a grid."""
+def _all_by_patterns(noised_losses: Sequence[AnyNoisedLoss], jumps: Sequence[bool]) -> bool:
+    """Whether some stage has few spike patterns, and every other one is a matter for a grid.
+
+    For one that need not say how far off it is: functions of another noise than a Gaussian one may
+    have kinks.
+    """
     found = [has_few_patterns(loss) for loss in noised_losses]
     return any(found) and all(
-        few or (loss.dimensions <= max(POINTS) and not jump)
+        few or (loss.dimensions <= max(POINTS) and not jump and _is_linear(loss))
         for few, loss, jump in zip(found, noised_losses, jumps, strict=True)
     )
 
 
-def _on_samples(loss: NoisedLoss, rows: int, rng: np.random.Generator) -> Expectation:
+def _on_samples(loss: AnyNoisedLoss, rows: int, rng: np.random.Generator) -> Expectation:
+    rows = min(rows, MOST_NUMBERS // max(loss.dimensions, 1))
     pairs = max(1, rows // (2 * len(loss.inputs)))
     white = rng.standard_normal((pairs, len(loss.inputs), loss.dimensions))
     white = np.concatenate([white, -white])
     return lambda theta: float(loss.losses(theta, white).mean())
-
-
-def _jumps(loss: NoisedLoss, params: Sequence[Params], rows: int) -> bool:
-    """Whether the loss of a copy jumps somewhere, as it does behind a spike.
-
-    Measured: difference quotients of a smooth function stay as they are when h gets smaller, of one
-    that jumps they are rarer and larger, so that their mean square grows as 1/h.
-    """
-    if not loss.noises or not loss.loss.differentiable:
-        return not loss.loss.differentiable
-    rng = np.random.default_rng(0)
-    copies = max(1, rows // len(loss.inputs))
-    white = rng.standard_normal((copies, len(loss.inputs), loss.dimensions))
-    for stage in loss.noises:
-        node = loss.network.stages[stage]
-        for name, array in params[node].items():
-            values = rng.standard_normal(array.shape)
-            direction = Direction(stage, node, name, values / np.linalg.norm(values))
-            coarse, fine = (
-                np.mean(_quotients(loss, params, direction, h * _level(loss), white) ** 2)
-                for h in (0.04, 0.01)
-            )
-            if fine > 2.0 * coarse:
-                return True
-    return False
-
-
-def _quotients(
-    loss: NoisedLoss, params: Sequence[Params], direction: Direction, step: float, white: np.ndarray
-) -> np.ndarray:
-    """The difference quotient of every copy."""
-    above, below = (loss.losses(moved(params, direction, sign * step), white) for sign in (1, -1))
-    return (above - below) / (2.0 * step)
-
-
-def _level(loss: NoisedLoss) -> float:
-    """The smallest σ: the scale on which the expectation bends where the loss itself jumps."""
-    return min(noise.scale for noise in loss.noises.values())

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 from math import prod
+from typing import TypeGuard
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from nolr.layers import LIF
 from nolr.network import advance
 from nolr.noise import Gaussian
 from nolr.testing.noised_loss import NoisedLoss
+from nolr.testing.parameter_noise import AnyNoisedLoss
 from nolr.types import Params
 
 __all__ = ["expected_loss", "has_few_patterns", "pattern_probabilities"]
@@ -27,9 +29,9 @@ MOST_SPIKES = 12  # 2¹² patterns of all neurons and steps
 NODES, REACH = 48, 8.5  # of the quadrature, and how many standard deviations it covers
 
 
-def has_few_patterns(loss: NoisedLoss) -> bool:
+def has_few_patterns(loss: AnyNoisedLoss) -> TypeGuard[NoisedLoss]:
     """Whether the noise is Gaussian, in one spiking stage alone, and its patterns are few."""
-    if len(loss.noises) != 1:
+    if not isinstance(loss, NoisedLoss) or len(loss.noises) != 1:
         return False
     ((stage, noise),) = loss.noises.items()
     layer = loss.network.layer(stage)

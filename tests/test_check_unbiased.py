@@ -1,0 +1,323 @@
+"""What `check_unbiased` says, when it cannot tell, and what it refuses; and exact identities."""
+
+from __future__ import annotations
+
+import tracemalloc
+from dataclasses import replace
+
+import certified
+import harness
+import numpy as np
+import pytest
+from harness import SHARE, estimator
+
+from nolr.activations import Identity, Tanh
+from nolr.errors import BadInput
+from nolr.estimation import (
+    CleanLoss,
+    Joint,
+    LayerWise,
+    LeaveGroupOut,
+    NoBaseline,
+)
+from nolr.layers import LIF, Dense, MeanOverTime
+from nolr.losses import CrossEntropy
+from nolr.network import Sequential
+from nolr.noise import Gaussian
+from nolr.sampling import Antithetic, Independent
+from nolr.testing import (
+    BIASED,
+    UNBIASED,
+    UNDECIDED,
+    check_score,
+    check_unbiased,
+    constant_loss_residue,
+    even_loss_residue,
+)
+from nolr.testing.identities import ConstantLoss
+
+SAMPLERS = (Independent(), Antithetic())
+BASELINES = (NoBaseline(), CleanLoss(), LeaveGroupOut())
+CASES = {
+    **harness.CASES,
+    **certified.FAMILIES,
+    "subtract": replace(
+        certified.FAMILIES["spiking"],
+        network=Sequential(
+            LIF(2, 2, steps=2, reset="subtract", learn_decay=True),
+            MeanOverTime(),
+            Dense(2, 2, Identity()),
+            input_shape=(2,),
+        ),
+    ),
+}
+
+
+def certify(name, method, **kwargs):
+    case = CASES[name]
+    kwargs = {"error_rate": SHARE} | kwargs
+    return check_unbiased(
+        method, case.network, case.params, (case.inputs, case.target), case.loss, **kwargs
+    )
+
+
+# --- references -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "schedule", "reference"),
+    [
+        ("quadratic", Joint(), "closed form"),
+        ("chain", LayerWise(), "quadrature"),
+        ("spiking", LayerWise(), "spike patterns"),
+        ("subtract", LayerWise(), "spike patterns"),
+        ("pooling", Joint(), "differences"),
+    ],
+    ids=str,
+)
+def test_references_of_its_own_certify_too(name, schedule, reference):
+    """Without a gradient that is known beforehand, and with a state that it has learned itself."""
+    noise = Gaussian(CASES[name].sigma)
+    method = estimator(Antithetic(), schedule, CleanLoss(), 1.0, noise=noise)
+    certificate = certify(name, method)
+    certificate.raise_unless_unbiased()
+    assert certificate.reference == reference
+    wrong = harness.ScaledScore(noise, 1.1)
+    method = estimator(Antithetic(), schedule, CleanLoss(), None, noise=wrong)
+    assert certify(name, method).verdict == BIASED
+
+
+def known(name, schedule):
+    """Every stage's estimand, in the layout of the parameters."""
+    case = CASES[name]
+    stages = tuple(case.stages)
+    noised = [stages if isinstance(schedule, Joint) else (stage,) for stage in stages]
+    return certified.exact_gradient(name, noised)
+
+
+def test_a_known_gradient_takes_the_place_of_a_reference():
+    method = estimator(Antithetic(), LayerWise(), CleanLoss(), None, noise=Gaussian(1.4))
+    truth = known("dense", LayerWise())
+    certificate = certify("dense", method, reference=truth)
+    assert (certificate.verdict, certificate.reference) == (UNBIASED, "known gradient")
+    # A function need not say which stages are noised, as it must without.
+    case = CASES["dense"]
+    state = method.init(case.network, case.params, case.loss)
+    again = certify("dense", lambda *args: method(*args), reference=truth, state=state)
+    assert again.verdict == UNBIASED
+    wrong = [{key: 1.1 * array for key, array in theta.items()} for theta in truth]
+    assert certify("dense", method, reference=wrong).verdict == BIASED
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda g: g[:1], "has 1 entries but the network 2 nodes"),
+        (lambda g: ({"W": g[0]["W"]}, g[1]), r"'b' in stage 0 must have .* \(2,\), got nothing"),
+        (lambda g: (g[0], g[1] | {"W": g[1]["b"]}), r"'W' in stage 1 .*\(2, 2\), got shape \(2,\)"),
+        (lambda g: (g[0], g[1] | {"W": g[1]["W"] * np.nan}), "'W' in stage 1 contains NaN"),
+    ],
+)
+def test_a_known_gradient_that_does_not_fit_is_refused(change, words):
+    method = estimator(Antithetic(), LayerWise(), CleanLoss(), None)
+    with pytest.raises(BadInput, match=words):
+        certify("dense", method, reference=change(known("dense", LayerWise())))
+
+
+# --- what is found --------------------------------------------------------------------------------
+
+
+def test_a_score_of_the_wrong_scale_is_found_in_every_stage():
+    wrong = harness.ScaledScore(Gaussian(harness.SIGMA), 1.1)
+    method = estimator(Antithetic(), LayerWise(), CleanLoss(), None, noise=wrong)
+    certificate = certify("chain", method)
+    assert certificate.verdict == BIASED
+    found = {f.stage: f for f in certificate.findings if f.name == "W"}
+    assert found[0].verdict == found[1].verdict == BIASED
+    assert "biased" in str(certificate)
+    with pytest.raises(AssertionError, match=r"0\.W"):
+        certificate.raise_unless_unbiased()
+
+
+def test_a_bias_in_one_array_is_found_in_that_array():
+    inner = estimator(Antithetic(), LayerWise(), CleanLoss(), 1.0)
+
+    def shifted(*args):
+        estimate, state = inner(*args)
+        grads = [dict(theta) for theta in estimate.grads]
+        grads[0]["b"] = grads[0]["b"] + 0.1
+        return estimate._replace(grads=tuple(grads)), state
+
+    shifted.noise, shifted.schedule = inner.noise, inner.schedule
+    case = CASES["chain"]
+    state = inner.init(case.network, case.params, case.loss)
+    certificate = certify("chain", shifted, state=state)
+    verdicts = {(f.stage, f.name): f.verdict for f in certificate.findings}
+    assert verdicts.pop((0, "b")) == BIASED
+    assert BIASED not in verdicts.values()
+
+
+def test_the_wrong_estimand_is_found():
+    """Joint noise is another loss than noise in one stage at a time."""
+    method = estimator(Antithetic(), Joint(), CleanLoss(), None)
+    certify("quadratic", method).raise_unless_unbiased()
+    apart = certify("quadratic", method, noised=[(0,), (1,)])
+    assert apart.verdict == BIASED
+
+
+# --- what cannot be told --------------------------------------------------------------------------
+
+
+def test_too_few_draws_leave_it_undecided():
+    method = estimator(Independent(), LayerWise(), NoBaseline(), None)
+    certificate = certify("chain", method, max_draws=64, rows=64)
+    assert certificate.verdict == UNDECIDED
+    assert certificate.draws == 64
+    with pytest.raises(AssertionError, match="undecided"):
+        certificate.raise_unless_unbiased()
+    decided = certify("chain", method, max_draws=16384, rows=2048)
+    assert decided.verdict == UNBIASED
+    assert decided.draws > 64
+
+
+def test_a_certificate_is_a_function_of_its_seed():
+    method = estimator(Antithetic(), LayerWise(), CleanLoss(), 1.0)
+    one, two, other = (certify("single", method, seed=seed) for seed in (5, 5, 6))
+    assert one == two
+    assert one != other
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"reference": "guess"}, "there is no reference 'guess'"),
+        ({"tolerance": 0.0}, "tolerance must lie between 0 and 1"),
+        ({"error_rate": 1.0}, "error_rate must lie between 0 and 1"),
+        ({"max_draws": 10}, "max_draws must be at least 64"),
+        ({"rows": 0}, "rows must be at least 1"),
+        ({"noised": [(0,)]}, "has 2 stages, but noised says of 1"),
+        ({"reference": "closed form"}, "does not fit this network"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(wrong, words):
+    method = estimator(Antithetic(), LayerWise(), CleanLoss(), 1.0)
+    with pytest.raises(BadInput, match=words):
+        certify("chain", method, **wrong)
+
+
+def test_a_function_must_say_which_stages_are_noised():
+    inner = estimator(Antithetic(), LayerWise(), CleanLoss(), None)
+    with pytest.raises(BadInput, match="no schedule"):
+        certify("single", lambda *args: inner(*args), state=())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda x, y: (x[:0], y[:0]), "batch of check_unbiased is empty"),
+        (lambda x, y: (x, y[:1]), "4 inputs but 1 targets"),
+        (lambda x, y: (x[:, :1], y), "expected samples of shape"),
+        (lambda x, y: (x, y + 9), "labels must lie in"),
+        (lambda x, y: (x * np.nan, y), "inputs of check_unbiased contain NaN"),
+        (lambda x, y: (x.tolist(), y), "expected an array of one of the backends"),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_one_sentence(change, words):
+    case, method = CASES["chain"], estimator(Antithetic(), LayerWise(), CleanLoss(), 1.0)
+    batch = change(case.inputs, case.target)
+    with pytest.raises(BadInput, match=words):
+        check_unbiased(method, case.network, case.params, batch, case.loss)
+
+
+def test_an_estimate_that_is_not_finite_is_refused():
+    inner = estimator(Antithetic(), LayerWise(), CleanLoss(), None)
+
+    def broken(*args):
+        estimate, state = inner(*args)
+        grads = tuple({k: v * np.inf for k, v in theta.items()} for theta in estimate.grads)
+        return estimate._replace(grads=grads), state
+
+    broken.noise, broken.schedule = inner.noise, inner.schedule
+    case = CASES["chain"]
+    state = inner.init(case.network, case.params, case.loss)
+    with pytest.raises(BadInput, match="draw 1 of the estimator has an entry that is not finite"):
+        certify("chain", broken, state=state)
+
+
+def test_a_gradient_of_zero_is_no_division_by_zero():
+    case = CASES["chain"]
+    method = estimator(Antithetic(), LayerWise(), CleanLoss(), 1.0)
+    batch = case.inputs, case.target
+    certificate = check_unbiased(method, case.network, case.params, batch, ConstantLoss())
+    certificate.raise_unless_unbiased()
+    assert {found.bound for found in certificate.findings} == {0.0}
+
+
+def test_float32_and_another_backend_are_certified_too(backend):
+    case, truth = CASES["dense"], known("dense", LayerWise())
+    params = tuple(
+        {name: backend.asarray(array, "float32") for name, array in theta.items()}
+        for theta in case.params
+    )
+    batch = backend.asarray(case.inputs, "float32"), backend.asarray(case.target)
+    for wrong, verdict in ((1.0, UNBIASED), (1.1, BIASED)):
+        noise = harness.ScaledScore(Gaussian(case.sigma), wrong)
+        method = estimator(Antithetic(), LayerWise(), CleanLoss(), None, noise=noise)
+        found = check_unbiased(
+            method, case.network, params, batch, case.loss, reference=truth, error_rate=SHARE
+        )
+        assert found.verdict == verdict
+
+
+def test_memory_does_not_grow_with_the_draws():
+    network = Sequential(Dense(200, 100, Tanh()), Dense(100, 2, Identity()), input_shape=(200,))
+    params = network.init(0, harness.NUMPY, "float64")
+    rng = np.random.default_rng(0)
+    batch = rng.normal(size=(2, 200)), np.array([0, 1])
+    method, loss = estimator(Antithetic(), LayerWise(), CleanLoss(), None), CrossEntropy()
+    check_unbiased(method, network, params, batch, loss, rows=8, max_draws=64)  # caches
+    peaks = []
+    for draws in (64, 256):
+        tracemalloc.start()
+        found = check_unbiased(method, network, params, batch, loss, rows=8, max_draws=draws)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert found.draws == draws
+    one = 8 * sum(array.size for theta in params for array in theta.values())
+    assert peaks[1] < peaks[0] + one  # the control would be 192 of them
+    assert peaks[0] < 40 * one
+
+
+# --- identities -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
+@pytest.mark.parametrize("baseline", BASELINES, ids=repr)
+@pytest.mark.parametrize("residual", [None, 1.0])
+def test_a_constant_loss_teaches_nothing(sampler, baseline, residual):
+    case = CASES["chain"]
+    residue = constant_loss_residue(
+        estimator(sampler, LayerWise(), baseline, residual),
+        case.network,
+        case.params,
+        (case.inputs, case.target),
+    )
+    if isinstance(baseline, NoBaseline) and isinstance(sampler, Independent):
+        assert residue > 0.1  # the control: without pairs or a baseline it does
+    else:
+        assert residue < 1e-12
+
+
+@pytest.mark.parametrize("baseline", BASELINES, ids=repr)
+def test_the_even_part_of_a_loss_cancels_in_pairs(baseline):
+    case = CASES["linear"]
+    batch = case.inputs, case.target
+    pairs = estimator(Antithetic(), LayerWise(), baseline)
+    assert even_loss_residue(pairs, case.network, case.params, batch) < 1e-12
+    curved = CASES["chain"]  # the control: not of a network that bends
+    assert even_loss_residue(pairs, curved.network, curved.params, batch) > 1e-6
+
+
+def test_scores_are_the_inverse_of_the_noise():
+    assert check_score(Gaussian(0.3)) > 1e-6
+    assert check_score(harness.ScaledScore(Gaussian(0.3), 1.02)) < 1e-6
