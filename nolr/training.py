@@ -29,7 +29,7 @@ from nolr.types import Array, Augmentation, Backend, Coding, Key, Loss, Optimize
 
 __all__ = ["EpochRecord", "TrainState", "Trainer", "evaluate", "is_finite"]
 
-EVALUATION_ROWS = 4096
+EVALUATION_ROWS = 512  # more would leave the cache: the taps of a convolution are many
 
 
 class EpochRecord(NamedTuple):

@@ -35,7 +35,7 @@ EXPECTED = {
     "mnist-dense": Expected("mnist", 0.95),
     "mnist-conv": Expected("mnist", 0.90),
     "fashion-conv": Expected("fashion-mnist", 0.75),
-    "cifar10-conv": Expected("cifar-10-jpeg", 0.25, (("epochs", 4), ("validation_fraction", 0.9))),
+    "cifar10-conv": Expected("cifar-10-jpeg", 0.25, (("epochs", 2), ("validation_fraction", 0.9))),
     "mnist-spiking": Expected("mnist", 0.90),
     "fashion-spiking": Expected("fashion-mnist", 0.78),
     "mnist-rows-recurrent": Expected("mnist", 0.70),
