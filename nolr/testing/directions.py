@@ -16,8 +16,9 @@ from nolr.backends import backend_of
 from nolr.network import Sequential
 from nolr.types import Array, Params
 
-__all__ = ["Direction", "Projection", "choose_directions", "flat", "moved", "to_host"]
+__all__ = ["PILOT", "Direction", "Projection", "choose_directions", "flat", "moved", "to_host"]
 
+PILOT = "estimate"  # the label of the direction in which a pilot estimate points
 COORDINATES = 6  # of a block that are looked at one by one, or as many random directions
 # In a large block a random direction is nearly orthogonal to any bias, and just as expensive.
 LARGE, FEW = 64, 2  # a block of more entries gets so many
@@ -52,7 +53,7 @@ def choose_directions(
             start += size
             length = float(np.linalg.norm(first))
             vectors = [first / length] if length > 0 else []
-            labels = ["estimate"] * len(vectors)
+            labels = [PILOT] * len(vectors)
             if size <= COORDINATES:
                 vectors += list(np.eye(size))
                 labels += [f"entry {index}" for index in range(size)]

@@ -30,7 +30,7 @@ from nolr.types import Array, Loss, Params
 
 __all__ = ["check_unbiased"]
 
-PILOT = 16  # draws that say where the gradient points
+PILOT_DRAWS = 16  # that say where the gradient points
 LOOK = 16  # draws at least, between one look and the next
 ENOUGH = 0.1  # of the tolerance: how far off a grid may be, to be used at all
 
@@ -95,7 +95,7 @@ def check_unbiased(
         lambda key: estimator(network, params, many, loss, key, state)[0].grads, network, seed
     )
     rng = np.random.default_rng(seed)
-    directions = choose_directions(network, draws.mean(PILOT), host, rng)
+    directions = choose_directions(network, draws.mean(PILOT_DRAWS), host, rng)
     found, truth, doubt = _settle(references, host, directions, rng, tolerance)
     projection = Projection(directions)
     differences = ConfidenceSequence(len(directions), error_rate, max(max_draws // 4, FEWEST_DRAWS))

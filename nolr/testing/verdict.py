@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 
 import numpy as np
 
 from nolr.testing.certificate import BIASED, UNBIASED, UNDECIDED, Finding
 from nolr.testing.confidence import ConfidenceSequence
-from nolr.testing.directions import Direction
+from nolr.testing.directions import PILOT, Direction
 
 __all__ = ["judge", "norms_of"]
 
@@ -20,14 +21,20 @@ ORDER = (BIASED, UNDECIDED, UNBIASED)  # the worst first
 def norms_of(directions: Sequence[Direction], truth: np.ndarray) -> np.ndarray:
     """What a bias in every direction is compared with: the norm of its stage's gradient.
 
-    Directions overlap, so the longest projection is what is known of the norm. A stage with hardly
+    Of a block, what is known of its norm is the projection on the pilot, or the length of that on
+    all its other directions, which are orthonormal. Blocks add up as squares. A stage with hardly
     any gradient is compared with a share of the largest stage's.
     """
-    norms: dict[int, float] = {}
-    for direction, value in zip(directions, np.abs(truth), strict=True):
-        norms[direction.stage] = max(norms.get(direction.stage, 0.0), float(value))
-    least = LEAST_SHARE * max(norms.values())
-    return np.array([max(norms[direction.stage], least) for direction in directions])
+    squares: dict[tuple[int, str, bool], float] = {}
+    for direction, value in zip(directions, truth, strict=True):
+        part = direction.stage, direction.name, direction.label == PILOT
+        squares[part] = squares.get(part, 0.0) + float(value) ** 2
+    stages: dict[int, float] = {}
+    for stage, name in {(stage, name) for stage, name, _ in squares}:
+        most = max(squares.get((stage, name, pilot), 0.0) for pilot in (True, False))
+        stages[stage] = stages.get(stage, 0.0) + most
+    least = LEAST_SHARE**2 * max(stages.values())
+    return np.array([sqrt(max(stages[direction.stage], least)) for direction in directions])
 
 
 def judge(
