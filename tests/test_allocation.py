@@ -304,7 +304,7 @@ def certify(name, method, adversarial=False):
         case.loss,
         reference=certified.exact_gradient(name, noised),
         tolerance=0.25 if by_lot else 0.15,
-        error_rate=1e-8,
+        error_rate=harness.SHARE,
         rows=1 << 9 if by_lot else 1 << 13,
         state=state,
     )

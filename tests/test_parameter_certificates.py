@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import reference
+from harness import SHARE
 from test_parameter_space import (
     BASELINES,
     SAMPLERS,
@@ -35,8 +36,6 @@ from nolr.sampling import Antithetic, Independent, Orthogonal, Sobol
 from nolr.testing import BIASED, UNBIASED, check_unbiased
 from nolr.testing.families import FAMILIES
 from nolr.testing.parameter_noise import ParameterNoisedLoss
-
-SHARE = 1e-6 / 40  # of the error rate of all certificates in this file
 
 # --- certificates ---------------------------------------------------------------------------------
 
