@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from numbers import Integral
 
+from nolr.backends import same_backend
 from nolr.errors import BadInput, nearest
-from nolr.types import Shape
+from nolr.types import Array, Shape
 
-__all__ = ["SOURCES", "check_activation", "check_sizes", "check_source", "check_steps"]
+__all__ = [
+    "SOURCES",
+    "check_activation",
+    "check_batch",
+    "check_sizes",
+    "check_source",
+    "check_steps",
+]
 
 SOURCES = ("device", "host")
 """Where random numbers can be drawn."""
+
+
+def check_batch(x: Array, target: Array) -> None:
+    """Raise BadInput unless inputs and targets are as many, and on one backend."""
+    same_backend(x=x, target=target)
+    if x.shape[0] != target.shape[0]:
+        raise BadInput(f"the batch has {x.shape[0]} inputs but {target.shape[0]} targets")
 
 
 def check_sizes(owner: object, *names: str, minimum: int = 1) -> None:

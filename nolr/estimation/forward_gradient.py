@@ -12,13 +12,12 @@ rules, so it is a central difference of two runs,
 
     ∇loss · η ≈ (loss(θ + hη) - loss(θ - hη)) / 2h
 
-which is an antithetic pair of evolution strategies (`parameter_space`) with h for σ: the limit of a
+which is an antithetic pair of `evolution_strategies` with h for σ: the limit of a
 small σ, and the same code. One direction costs two forward runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from numbers import Real
@@ -28,12 +27,11 @@ from nolr.backends import namespace
 from nolr.checks import check_sizes
 from nolr.errors import BadInput
 from nolr.estimation.baselines import NoBaseline
-from nolr.estimation.estimate import Estimate
-from nolr.estimation.parameter_space import NoMemory, Search
+from nolr.estimation.parameter_space import ParameterSearch
 from nolr.estimation.schedules import Joint
 from nolr.network import Sequential
 from nolr.sampling import Antithetic, copy_groups
-from nolr.types import Array, Key, Loss, Params, Sampler, Schedule
+from nolr.types import Array, Baseline, Loss, Sampler, Schedule
 
 __all__ = ["ForwardGradient"]
 
@@ -41,7 +39,7 @@ ZERO = 1e-12  # parameters whose root mean square is below are no measure of a s
 
 
 @dataclass(frozen=True)
-class ForwardGradient:
+class ForwardGradient(ParameterSearch):
     """Estimate the gradient of the clean loss from its slopes along random directions.
 
     The step h is relative: a fraction of the root mean square of the parameters that are moved
@@ -96,35 +94,6 @@ class ForwardGradient:
                 f"{self.step!r}: try 1e-3, or None"
             )
 
-    def init(self, network: Sequential, params: Sequence[Params], loss: Loss) -> NoMemory:
-        """Nothing is remembered from step to step."""
-        return NoMemory()
-
-    def __call__(
-        self,
-        network: Sequential,
-        params: tuple[Params, ...],
-        batch: tuple[Array, Array],
-        loss: Loss,
-        key: Key,
-        state: NoMemory,
-    ) -> tuple[Estimate, NoMemory]:
-        """Estimate the gradient of the mean loss of one batch.
-
-        Args:
-            batch: inputs (N, *input_shape) and targets, on the backend of the parameters. The
-                targets are not checked here, for speed: call `loss.check` once beforehand.
-            key: address of this step's directions; its step must be new in every call.
-            state: from `init`.
-
-        Raises:
-            BadInput: the batch does not fit the network.
-        """
-        # A pair's own difference needs no baseline.
-        search = Search(self.copies, self.sampler, self.schedule, NoBaseline(), self.block_bytes)
-        task = network, params, batch, loss
-        return search.estimate(task, key, self._size, self.estimand(network, loss)), state
-
     def estimand(self, network: Sequential, loss: Loss) -> str:
         """Say in words whose gradient is estimated, and whether without bias."""
         return (
@@ -132,8 +101,11 @@ class ForwardGradient:
             "loss is smooth"
         )
 
+    @property
+    def _baseline(self) -> Baseline:
+        return NoBaseline()  # a pair's own difference needs none
+
     def _size(self, theta: Array) -> float:
-        """h, in units of the parameters (P,)."""
         xp = namespace(theta)
         scale = float(xp.sqrt(xp.mean(theta * theta)))
         step = float(xp.finfo(theta.dtype).eps) ** (1 / 3) if self.step is None else self.step

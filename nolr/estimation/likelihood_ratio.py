@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from functools import partial
 from math import prod
 
-from nolr.backends import backend_of, namespace, same_backend
+from nolr.backends import backend_of, namespace
+from nolr.checks import check_batch
 from nolr.errors import BadInput
 from nolr.estimation.allocation import Equal
 from nolr.estimation.baselines import CleanLoss
@@ -143,9 +144,7 @@ class LikelihoodRatio:
             BadInput: the batch does not fit the network.
         """
         x, target = batch
-        same_backend(x=x, target=target)
-        if x.shape[0] != target.shape[0]:
-            raise BadInput(f"the batch has {x.shape[0]} inputs but {target.shape[0]} targets")
+        check_batch(x, target)
         # Two samples at least for every worker: a single one could not be halved.
         parts = split_evenly(x.shape[0], min(self.workers, max(1, x.shape[0] // 2)))
         total = x.shape[0]

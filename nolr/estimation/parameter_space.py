@@ -1,40 +1,26 @@
-"""Evolution strategies: noise in the parameters, weighed by the loss it causes.
+"""Random directions in the parameters: what evolution strategies and forward gradients share.
 
-For η ~ N(0, I) and any b that is independent of it,
+    g = mean over copies of (loss(θ + sign·h·η) - b) · sign·η / h
 
-    ∇θ E[loss(θ + ση)] = E[ (loss(θ + ση) - b) η / σ ]
-
-which is the likelihood ratio of the parameters themselves. Rechenberg: Evolutionsstrategie
-(Frommann-Holzboog, 1973); Nesterov and Spokoiny: Random gradient-free minimization of convex
-functions (Foundations of Computational Mathematics 17, 2017); Salimans, Ho, Chen, Sidor, Sutskever:
-Evolution strategies as a scalable alternative to reinforcement learning (arXiv:1703.03864).
-
-Noise in a pre-activation is drawn for every sample and has one number a unit. Here a copy is a run
-of the whole batch with one direction η for all samples, and it has one number a parameter. So the
-variance grows with the number of parameters, and a larger batch does not average it away.
+A copy is a run of the whole batch with one direction η for all samples. Only the tail from the
+first stage that is moved is run again, and there is one copy of moved parameters at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from numbers import Real
-from typing import ClassVar, NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from nolr.backends import backend_of, itemsize, namespace, same_backend
-from nolr.checks import check_sizes
-from nolr.errors import BadInput
-from nolr.estimation.baselines import CleanLoss
+from nolr.backends import backend_of, itemsize, namespace
+from nolr.checks import check_batch
 from nolr.estimation.estimate import Estimate
 from nolr.estimation.figures import Figures, Merit
-from nolr.estimation.schedules import Joint
 from nolr.network import Sequential, Trace, advance
-from nolr.noise import Gaussian
 from nolr.optimizers import ravel, unravel
-from nolr.sampling import Antithetic, copy_groups
 from nolr.types import Array, Baseline, Key, Loss, Params, Sampler, Schedule, Stream
 
-__all__ = ["EvolutionStrategies", "NoMemory", "Search"]
+__all__ = ["NoMemory", "ParameterSearch"]
 
 
 class NoMemory(NamedTuple):
@@ -43,57 +29,29 @@ class NoMemory(NamedTuple):
     evidence: tuple[()] = ()
 
 
-@dataclass(frozen=True)
-class EvolutionStrategies:
-    """Estimate the gradient of a network's mean loss from runs with perturbed parameters.
+class ParameterSearch(ABC):
+    """An estimator that compares losses along random directions in the parameters.
 
-    The estimand is the gradient of the mean loss smoothed by noise in the parameters: of all stages
-    (`Joint`), or of one stage at a time (`LayerWise`), which has less variance. Then only the tail
-    from that stage on is run again.
-
-    Args:
-        sigma: standard deviation σ of the noise, in units of the parameters.
-        copies: runs of the whole batch with perturbed parameters, in whole groups of the sampler;
-            so many in every pass of the schedule.
-        sampler: how the directions η of the copies are drawn together.
-        schedule: the parameters of which stages are perturbed together; decides the estimand.
-        baseline: what a copy's mean loss is compared with.
-        block_bytes: directions are drawn and held in blocks of about this size. Of the perturbed
-            parameters there is one copy at a time.
-
-    Raises:
-        BadInput: sigma out of range, copies in no whole number of groups, or too few of them.
+    A subclass has these fields, and says what the gradient is of and how far to go.
     """
 
-    sigma: float = 0.01
-    copies: int = 2
-    sampler: Sampler = Antithetic()
-    schedule: Schedule = Joint()
-    baseline: Baseline = CleanLoss()
-    block_bytes: int = 1 << 26
+    copies: int
+    sampler: Sampler
+    schedule: Schedule
+    block_bytes: int
 
-    noise_in: ClassVar[str] = "parameters"
-    """Where the noise is that smooths the loss, for certificates."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.sigma, Real):
-            raise BadInput(
-                f"sigma of EvolutionStrategies is a number like 0.01, got {self.sigma!r}"
-            )
-        _ = self.noise  # which refuses a level that is out of range
-        check_sizes(self, "copies", "block_bytes")
-        groups, need = copy_groups(self.sampler, self.copies), self.baseline.minimum_groups
-        if groups < need:
-            raise BadInput(
-                f"the baseline {type(self.baseline).__name__} needs at least "
-                f"{need * len(self.sampler.signs)} copies with the sampler "
-                f"{type(self.sampler).__name__}, got {self.copies}"
-            )
+    @abstractmethod
+    def estimand(self, network: Sequential, loss: Loss) -> str:
+        """Say in words whose gradient is estimated, and whether without bias."""
 
     @property
-    def noise(self) -> Gaussian:
-        """The distribution of the noise in a parameter."""
-        return Gaussian(self.sigma)
+    @abstractmethod
+    def _baseline(self) -> Baseline:
+        """b."""
+
+    @abstractmethod
+    def _size(self, theta: Array) -> float:
+        """h, given the parameters (P,) that are moved together."""
 
     def init(self, network: Sequential, params: Sequence[Params], loss: Loss) -> NoMemory:
         """Nothing is remembered from step to step."""
@@ -108,63 +66,15 @@ class EvolutionStrategies:
         key: Key,
         state: NoMemory,
     ) -> tuple[Estimate, NoMemory]:
-        """Estimate the gradient of the mean loss of one batch.
+        """Estimate the gradient of the mean loss of one batch: run it clean, then every copy.
 
-        Args:
-            batch: inputs (N, *input_shape) and targets, on the backend of the parameters. The
-                targets are not checked here, for speed: call `loss.check` once beforehand.
-            key: address of this step's noise; its step must be new in every call.
-            state: from `init`.
+        The arguments are those of `LikelihoodRatio`.
 
         Raises:
             BadInput: the batch does not fit the network.
         """
-        search = Search(self.copies, self.sampler, self.schedule, self.baseline, self.block_bytes)
-        task = network, params, batch, loss
-        said = self.estimand(network, loss)
-        return search.estimate(task, key, lambda theta: self.sigma, said), state
-
-    def estimand(self, network: Sequential, loss: Loss) -> str:
-        """Say in words whose gradient is estimated, and whether without bias."""
-        return (
-            f"gradient of {self.schedule.estimand}, the noise being in the parameters (standard "
-            f"deviation {self.sigma:g}); unbiased"
-        )
-
-
-@dataclass(frozen=True)
-class Search:
-    """Compare the losses along random directions η in the parameters:
-
-        g = mean over copies of (loss(θ + sign·size·η) - b) · sign·η / size
-
-    The fields are those of `EvolutionStrategies`.
-    """
-
-    copies: int
-    sampler: Sampler
-    schedule: Schedule
-    baseline: Baseline
-    block_bytes: int
-
-    def estimate(
-        self,
-        task: tuple[Sequential, tuple[Params, ...], tuple[Array, Array], Loss],
-        key: Key,
-        size: Callable[[Array], float],
-        estimand: str,
-    ) -> Estimate:
-        """Run the batch clean, then every copy.
-
-        Args:
-            task: network, parameters, batch and loss.
-            size: of the steps along η, given the parameters (P,) that are perturbed together.
-            estimand: in words.
-        """
-        network, params, (x, target), loss = task
-        same_backend(x=x, target=target)
-        if x.shape[0] != target.shape[0]:
-            raise BadInput(f"the batch has {x.shape[0]} inputs but {target.shape[0]} targets")
+        x, target = batch
+        check_batch(x, target)
         xp = namespace(x)
         trace = network.run_clean(params, x)
         losses = loss(trace.output, target)
@@ -174,25 +84,23 @@ class Search:
         copies = [0] * len(network.stages)
         passes = self.schedule.passes(range(len(network.stages)))
         for stages in passes:
-            gradient = self._gradient(clean, stages, key, size)
+            gradient = self._gradient(clean, stages, key)
             for stage, found in zip(stages, gradient, strict=True):
                 grads[network.stages[stage]] = found
                 copies[stage] = self.copies
         info = Figures(
-            estimand=estimand,
+            estimand=self.estimand(network, loss),
             forward_passes=1 + self.copies * len(passes),
             weights=tuple((0.0, 1.0, count) for count in copies),
             merit=tuple(Merit() for _ in copies),  # halves of a batch share their noise
         )
-        return Estimate(xp.sum(losses) / x.shape[0], tuple(grads), info)
+        return Estimate(xp.sum(losses) / x.shape[0], tuple(grads), info), state
 
-    def _gradient(
-        self, clean: _Clean, stages: Sequence[int], key: Key, size: Callable[[Array], float]
-    ) -> tuple[Params, ...]:
+    def _gradient(self, clean: _Clean, stages: Sequence[int], key: Key) -> tuple[Params, ...]:
         """The gradient of the stages that are perturbed together, one entry a stage."""
         like = [clean.params[clean.network.stages[stage]] for stage in stages]
         theta, signs = ravel(like), self.sampler.signs
-        xp, length = namespace(theta), size(theta)
+        xp, length = namespace(theta), self._size(theta)
         total, shape = xp.zeros_like(theta), (1, theta.shape[0])  # one sample, of P units
         for number, groups in enumerate(self._blocks(theta.shape[0] * itemsize(theta.dtype))):
             address = key._replace(stream=Stream.NOISE, stage=stages[0], block=key.block + number)
@@ -204,7 +112,7 @@ class Search:
                 for group in range(groups)
             ]
             losses = xp.reshape(xp.stack(losses), (len(signs), groups, 1)) / clean.target.shape[0]
-            centred = losses - self.baseline(losses, clean.mean)
+            centred = losses - self._baseline(losses, clean.mean)
             odd = sum(sign * centred[i, :, 0] for i, sign in enumerate(signs))
             total += xp.astype(odd / (self.copies * length), theta.dtype) @ white
         return unravel(total, like)
@@ -212,7 +120,7 @@ class Search:
     def _blocks(self, direction: int) -> list[int]:
         """The number of directions of every block, given the bytes of one."""
         groups = self.copies // len(self.sampler.signs)
-        size = max(self.baseline.minimum_groups, self.block_bytes // direction)
+        size = max(self._baseline.minimum_groups, self.block_bytes // direction)
         blocks = max(1, groups // size)
         return [groups // blocks + (block < groups % blocks) for block in range(blocks)]
 

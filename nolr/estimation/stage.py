@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from nolr.backends import namespace
 from nolr.copies import split_copies, tile
-from nolr.estimation.figures import Merit, measure, squared_norm
+from nolr.estimation.contrast import Contrast
+from nolr.estimation.figures import Merit, measure
 from nolr.estimation.prediction import Prediction
 from nolr.network import Visit
 from nolr.tails import Local
@@ -70,10 +71,10 @@ class StageStep:
     """The gradient, in one piece or in what each half batch adds to it."""
     _residual: list[Params] = field(default_factory=list)
     """The same of the residual alone."""
-    _contrast: Array | None = None
-    """Like `_contracted`, with a sign that alternates from group to group: noise alone is left."""
-    _noise: list[Params] = field(default_factory=list)
-    """The gradient with such signs, in one piece."""
+    _contrast: Contrast = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._contrast = Contrast(self.layer)
 
     @property
     def weighs(self) -> bool:
@@ -96,8 +97,7 @@ class StageStep:
         total = weighed[0, ...] if score.shape[0] == 1 else namespace(score).sum(weighed, axis=0)
         self._contracted = total if self._contracted is None else self._contracted + total
         if self.monitor:
-            rest = _alternate(weighed, self._groups)
-            self._contrast = rest if self._contrast is None else self._contrast + rest
+            self._contrast.add_shared(weighed)
         self._groups += score.shape[0]
 
     def weigh_apart(
@@ -121,8 +121,8 @@ class StageStep:
             local = Local(tile(local.x, copies), local.past)
         weighed = weighed * (self.importance / (self.copies * self.total))
         if self.monitor:
-            self._pull_contrast(local, weighed, score.shape[0], len(signs))
-        self._groups += score.shape[0]
+            once = weighed * (self.weight / self.importance)
+            self._contrast.add_apart(local, once, len(signs), score.shape[0])
         delta = weighed
         if self.prediction is not None:
             # The credit too goes through the copies' own arrays, so it is there when they are.
@@ -145,15 +145,14 @@ class StageStep:
         """No more copies will come."""
         if not self._pulled:
             self._contract()
-        if self._contrast is not None:
-            delta = self._contrast * (self.weight / (self._groups * self.total))
-            self._noise = [self.layer.pullback(self.visit.state[0], self.visit.past, delta)]
+        if self._groups:
+            self._contrast.finish(self._clean_local, self.weight / (self._groups * self.total))
 
     def absorb(self, other: StageStep) -> None:
         """Add what another part of the same batch found; both are finished."""
         self._pulled = _add(self._pulled, other._pulled)
         self._residual = _add(self._residual, other._residual)
-        self._noise = _add(self._noise, other._noise)
+        self._contrast.absorb(other._contrast)
         if self.prediction and other.prediction and other.prediction.seen is not None:
             ours, theirs = self.prediction.seen, other.prediction.seen
             self.prediction.seen = theirs if ours is None else ours.plus(theirs)
@@ -184,28 +183,21 @@ class StageStep:
 
     def judge_spread(self, merit: Merit) -> Merit:
         """Add the variance of one copy, if this step measured it."""
-        return (
-            merit.update(0.0, self.copies * squared_norm(self._noise[0])) if self._noise else merit
-        )
+        power = self._contrast.power
+        return merit if power is None else merit.update(0.0, self.copies * power)
 
     @property
     def _waits(self) -> bool:
         """Whether nothing of the gradient is there without copies, not even a credit."""
         return self.prediction is None or self.apart
 
-    def _pull_contrast(self, local: Local, weighed: Array, groups: int, signs: int) -> None:
-        """Add what copies with local arrays of their own leave when groups alternate in sign."""
-        xp = namespace(weighed)
-        by_group = xp.reshape(weighed, (signs, groups, -1))
-        parity = xp.asarray(_parity(groups, self._groups), dtype=weighed.dtype)
-        scale = self.weight / self.importance
-        delta = xp.reshape(by_group * (scale * parity)[None, :, None], weighed.shape)
-        self._noise = _add(self._noise, [self.layer.pullback(local.x, local.past, delta)])
+    @property
+    def _clean_local(self) -> Local:
+        return Local(self.visit.state[0], self.visit.past)
 
     def _contract(self) -> None:
         """One weight product for all copies that share the clean local array."""
-        local = Local(self.visit.state[0], self.visit.past)
-        residual = None
+        local, residual = self._clean_local, None
         if self._contracted is not None:
             residual = self._contracted * (self.importance / (self._groups * self.total))
         if self.importance == 0 and self._waits:
@@ -230,20 +222,6 @@ class StageStep:
             self.layer.pullback(*(_rows(array, samples, rows) for array in (*local, delta)))
             for rows in (slice(0, half), slice(half, samples))
         ]
-
-
-def _parity(groups: int, start: int) -> list[float]:
-    """Signs that alternate, of groups that come after `start` others."""
-    return [(-1.0) ** (start + group) for group in range(groups)]
-
-
-def _alternate(weighed: Array, start: int) -> Array:
-    """Sum over groups with alternating signs, (groups, ...) -> (...)."""
-    signs = _parity(weighed.shape[0], start)
-    total = signs[0] * weighed[0, ...]
-    for group, sign in enumerate(signs[1:], 1):
-        total = total + sign * weighed[group, ...]
-    return total
 
 
 def _rows(array: Array | None, samples: int, rows: slice) -> Array | None:

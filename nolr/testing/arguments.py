@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nolr import checks
 from nolr.backends import backend_of
 from nolr.errors import BadInput, nearest
 from nolr.network import Sequential
@@ -45,8 +46,7 @@ def check_batch(
     backend = backend_of(x)
     if x.shape[0] == 0:
         raise BadInput("the batch of check_unbiased is empty: give it a few samples")
-    if x.shape[0] != target.shape[0]:
-        raise BadInput(f"the batch has {x.shape[0]} inputs but {target.shape[0]} targets")
+    checks.check_batch(x, target)
     x = network.check_input(params, x)
     loss.check(backend.to_host(target), network.output_shape)
     for name, arrays in (("inputs", [x]), ("parameters", [a for p in params for a in p.values()])):
