@@ -57,7 +57,8 @@ _HOMES = {
     "nolr.network": ("Residual", "Sequential"),
     "nolr.noise": ("Gaussian", "Laplace"),
     "nolr.optimizers": ("SGD", "Adam", "ravel", "unravel"),
-    "nolr.runs": ("Run", "load", "resume", "train"),
+    "nolr.run": ("Run",),
+    "nolr.runs": ("load", "resume", "train"),
     "nolr.sampling": ("Antithetic", "Independent", "Orthogonal", "Sobol"),
     "nolr.training": ("Trainer",),
     "nolr.types": ("Key",),
@@ -106,7 +107,8 @@ if TYPE_CHECKING:
     from nolr.network import Residual, Sequential
     from nolr.noise import Gaussian, Laplace
     from nolr.optimizers import SGD, Adam, ravel, unravel
-    from nolr.runs import Run, load, resume, train
+    from nolr.run import Run
+    from nolr.runs import load, resume, train
     from nolr.sampling import Antithetic, Independent, Orthogonal, Sobol
     from nolr.training import Trainer
     from nolr.types import Key

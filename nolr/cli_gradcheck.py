@@ -16,7 +16,7 @@ from nolr.errors import BadInput
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from nolr.runs import Run
+    from nolr.run import Run
     from nolr.testing import Certificate
     from nolr.training import Trainer
 

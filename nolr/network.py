@@ -1,12 +1,8 @@
 """Networks: chains of layers and residual blocks, run once without noise.
 
-A network is a flat program over a state, a tuple of arrays (x, *skips) that share axis 0. A layer
-replaces x. A residual block is three instructions: Fork pushes a copy of x, the body runs, Join
-pops it and adds. So the tail of a network from any stage (`nolr.tails`) is one loop everywhere,
-inside a residual block or not.
-
-A *stage* is a layer with parameters, and hence with noise; stages are counted 0, 1, ... from the
-input. Between two stages lie only links without parameters.
+A network is a flat program (`nolr.nodes`). A *stage* is a layer with parameters, and hence with
+noise; stages are counted 0, 1, ... from the input. Between two stages lie only links without
+parameters.
 """
 
 from __future__ import annotations
@@ -14,32 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from nolr.backends import backend_of, same_backend
 from nolr.errors import BadInput
-from nolr.pathways import Pathway
-from nolr.reach import Same
-from nolr.types import Array, Backend, Fixed, Key, Layer, Params, Reach, Shape, Stream
+from nolr.nodes import Fork, Join, Node, State, advance
+from nolr.pathways import Pathway, find_pathways
+from nolr.reach import find_reaches
+from nolr.types import Array, Backend, Fixed, Key, Layer, Params, Reach, Route, Shape, Stream
 
-__all__ = ["Residual", "Sequential", "Trace", "Visit", "advance"]
-
-State: TypeAlias = tuple[Array, ...]
-
-
-class Fork:
-    """Push a copy of x for a later Join."""
-
-    trainable: ClassVar[Literal[False]] = False
-
-
-class Join:
-    """Pop the copy and add it to x."""
-
-    trainable: ClassVar[Literal[False]] = False
-
-
-Node: TypeAlias = Layer | Fixed | Fork | Join
+__all__ = ["Residual", "Sequential", "Trace", "Visit"]
 
 
 class Residual:
@@ -156,70 +136,16 @@ class Sequential:
 
     @cached_property
     def pathways(self) -> tuple[Pathway, ...]:
-        """What lies between every stage's noise and the units whose Jacobian is to be learned.
-
-        A stage's own pooling are the fixed links right behind it, up to the next stage or fork;
-        what joins in between does not depend on the stage. The noise of a recurrent stage is felt
-        in later steps too: its Jacobian is learned at the noise itself.
-        """
-        positions = len(self.output_shape) > 1
-        sides = self._block_sides()
-        found = []
-        for stage, start in enumerate(self.stages):
-            layer, source = self.layer(stage), self.noise_shapes[stage]
-            followers, end = ([], start) if layer.recurrent else self._follow(start)
-            pooled = source if layer.recurrent else self.shapes[end]
-            found.append(
-                Pathway(
-                    followers=tuple(followers),
-                    source=source,
-                    pooled=pooled,
-                    probe=_fitting(sides[start], source),
-                    tie=_fitting(sides[end], pooled),
-                    mixing=self.reaches[stage].mixing if positions else None,
-                    complete=end == len(self.nodes) - 1 and not layer.recurrent,
-                )
-            )
-        return tuple(found)
-
-    def _follow(self, start: int) -> tuple[list[tuple[int, Fixed]], int]:
-        """The links without parameters behind a stage, and the index of the last node of all."""
-        followers: list[tuple[int, Fixed]] = []
-        end = start
-        for index, node in enumerate(self.nodes[start + 1 :], start + 1):
-            if isinstance(node, Fork) or node.trainable:
-                break
-            if not isinstance(node, Join):
-                followers.append((index, node))
-            end = index
-        return followers, end
-
-    def _block_sides(self) -> list[int]:
-        """For every node, how many lines of the image that it returns pooling makes one."""
-        sides, side = [], 1
-        for node in reversed(self.nodes):
-            sides.append(side)
-            if not isinstance(node, Fork | Join) and not node.trainable:
-                side *= node.lines
-        return sides[::-1]
+        """What lies between every stage's noise and the units whose Jacobian is to be learned."""
+        mixings: list[Route | None] = [None] * len(self.stages)
+        if len(self.output_shape) > 1:  # else there are no positions to mix
+            mixings = [reach.mixing for reach in self.reaches]
+        return find_pathways(self.nodes, self.shapes, self.noise_shapes, mixings)
 
     @cached_property
     def reaches(self) -> tuple[Reach, ...]:
         """Which positions of the output the noise of every stage reaches, position by position."""
-        found: list[Reach] = []
-        beyond: Reach = Same()
-        skips: list[Reach] = []
-        for node in reversed(self.nodes):
-            if isinstance(node, Join):
-                skips.append(beyond)
-                continue
-            if isinstance(node, Fork):  # two ways lead on from here
-                beyond = beyond.beside(skips.pop())
-                continue
-            if node.trainable:
-                found.append(node.noise_reach.then(beyond))
-            beyond = node.reach.then(beyond)
-        return tuple(reversed(found))
+        return find_reaches(self.nodes)
 
     def check_input(self, params: Sequence[Params], x: Array) -> Array:
         """Return x in the dtype of the parameters.
@@ -271,20 +197,3 @@ def _flatten(layers: Sequence[Layer | Fixed | Residual]) -> list[Node]:
         else:
             nodes.append(layer)
     return nodes
-
-
-def advance(node: Node, theta: Params, state: State) -> State:
-    """Run one node without noise."""
-    x, *skips = state
-    if isinstance(node, Fork):
-        return (x, x, *skips)
-    if isinstance(node, Join):
-        return (x + skips[0], *skips[1:])
-    if node.trainable:
-        return (node.respond(theta, node.drive(theta, x), None)[0], *skips)
-    return (node(x), *skips)
-
-
-def _fitting(side: int, shape: Shape) -> int:
-    """The side of a block, or 1 where the image is smaller: padding may make it grow later on."""
-    return side if side == 1 or min(shape[1:]) >= side else 1

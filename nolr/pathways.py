@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from nolr.nodes import Fork, Join, Node
 from nolr.routes import Chain, Gate, WindowSum
 from nolr.types import Array, Fixed, Route, Shape
 
-__all__ = ["Pathway"]
+__all__ = ["Pathway", "find_pathways"]
 
 
 @dataclass(frozen=True)
@@ -71,3 +72,72 @@ class Pathway:
         if self.mixing is not None:
             links.append(self.mixing)
         return Chain(links)
+
+
+def find_pathways(
+    nodes: Sequence[Node],
+    shapes: Sequence[Shape],
+    noise_shapes: Sequence[Shape],
+    mixings: Sequence[Route | None],
+) -> tuple[Pathway, ...]:
+    """The pathway of every stage of a network.
+
+    A stage's own pooling are the fixed links right behind it, up to the next stage or fork; what
+    joins in between does not depend on the stage. The noise of a recurrent stage is felt in later
+    steps too: its Jacobian is learned at the noise itself.
+
+    Args:
+        nodes: of the network, in order.
+        shapes: of what leaves every node, without the sample axis.
+        noise_shapes: of every stage's noise, without the sample axis.
+        mixings: of every stage, as in `Pathway`.
+    """
+    sides = _block_sides(nodes)
+    found: list[Pathway] = []
+    for start, node in enumerate(nodes):
+        if isinstance(node, Fork | Join) or not node.trainable:
+            continue
+        stage = len(found)
+        source = noise_shapes[stage]
+        followers, end = ([], start) if node.recurrent else _follow(nodes, start)
+        pooled = source if node.recurrent else shapes[end]
+        found.append(
+            Pathway(
+                followers=tuple(followers),
+                source=source,
+                pooled=pooled,
+                probe=_fitting(sides[start], source),
+                tie=_fitting(sides[end], pooled),
+                mixing=mixings[stage],
+                complete=end == len(nodes) - 1 and not node.recurrent,
+            )
+        )
+    return tuple(found)
+
+
+def _follow(nodes: Sequence[Node], start: int) -> tuple[list[tuple[int, Fixed]], int]:
+    """The links without parameters behind a stage, and the index of the last node of all."""
+    followers: list[tuple[int, Fixed]] = []
+    end = start
+    for index, node in enumerate(nodes[start + 1 :], start + 1):
+        if isinstance(node, Fork) or node.trainable:
+            break
+        if not isinstance(node, Join):
+            followers.append((index, node))
+        end = index
+    return followers, end
+
+
+def _block_sides(nodes: Sequence[Node]) -> list[int]:
+    """For every node, how many lines of the image that it returns pooling makes one."""
+    sides, side = [], 1
+    for node in reversed(nodes):
+        sides.append(side)
+        if not isinstance(node, Fork | Join) and not node.trainable:
+            side *= node.lines
+    return sides[::-1]
+
+
+def _fitting(side: int, shape: Shape) -> int:
+    """The side of a block, or 1 where the image is smaller: padding may make it grow later on."""
+    return side if side == 1 or min(shape[1:]) >= side else 1

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from nolr.files import write_atomically
 from nolr.palette import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
-from nolr.runs import Run
+from nolr.run import Run
 
 __all__ = ["draw_history", "save_history"]
 

@@ -12,8 +12,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from nolr.estimation.figures import StageFigures
-from nolr.runs import Run
-from nolr.training import Trainer, TrainState
+from nolr.run import Run
+from nolr.training import Trainer
+from nolr.training_state import TrainState
 
 __all__ = ["run_table", "show_progress", "stage_table"]
 

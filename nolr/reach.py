@@ -8,14 +8,16 @@ holds the noised node.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nolr.backends import namespace
 from nolr.graphs import GraphOperator
+from nolr.nodes import Fork, Join, Node
 from nolr.routes import Chain
 from nolr.types import Array, Reach
 
-__all__ = ["Everywhere", "Later", "Neighbours", "Same"]
+__all__ = ["Everywhere", "Later", "Neighbours", "Same", "find_reaches"]
 
 
 @dataclass(frozen=True)
@@ -101,3 +103,21 @@ class Neighbours:
 
     def gather(self, losses: Array) -> Array:
         return self.pattern.pull(losses[..., None])[..., 0]
+
+
+def find_reaches(nodes: Sequence[Node]) -> tuple[Reach, ...]:
+    """Which positions of a network's output the noise of every stage reaches."""
+    found: list[Reach] = []
+    beyond: Reach = Same()
+    skips: list[Reach] = []
+    for node in reversed(nodes):
+        if isinstance(node, Join):
+            skips.append(beyond)
+            continue
+        if isinstance(node, Fork):  # two ways lead on from here
+            beyond = beyond.beside(skips.pop())
+            continue
+        if node.trainable:
+            found.append(node.noise_reach.then(beyond))
+        beyond = node.reach.then(beyond)
+    return tuple(reversed(found))

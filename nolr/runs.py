@@ -1,4 +1,4 @@
-"""Runs: train a recipe, save it, go on with it, use it. The Python face of the command line.
+"""Runs: train a recipe, save it, go on with it. The Python face of the command line.
 
 import nolr
 run = nolr.train("digits-dense", seed=0)
@@ -9,147 +9,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
-from math import isnan
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from nolr.data.dataset import Dataset, check_inputs
-from nolr.environment import limit_threads, versions
+from nolr.environment import limit_threads
 from nolr.errors import BadInput
 from nolr.files import check_writable
-from nolr.interchange import read_run, write_run
-from nolr.network import Sequential
+from nolr.interchange import read_run
 from nolr.recipes import Recipe, Settings, build_trainer, get_recipe
-from nolr.training import EpochRecord, Trainer, TrainState, evaluate, is_finite
-from nolr.types import Array, Params
+from nolr.run import Run
+from nolr.training import Trainer, is_finite
+from nolr.training_state import TrainState
 
 __all__ = ["Run", "load", "resume", "train"]
 
 SAVE_SECONDS = 10.0
-PREDICT_ROWS = 4096
-
-
-@dataclass(frozen=True)
-class Run:
-    """A recipe with its settings and how far its training has come."""
-
-    recipe: Recipe
-    settings: Settings
-    trainer: Trainer
-    state: TrainState
-    path: Path | None = None
-    """Where it is saved, if it is."""
-
-    @property
-    def network(self) -> Sequential:
-        return self.trainer.network
-
-    @cached_property
-    def params(self) -> tuple[Params, ...]:
-        """The trained parameters, a dict of arrays for every node of the network."""
-        return self.trainer.params(self.state)
-
-    @property
-    def history(self) -> tuple[EpochRecord, ...]:
-        """One record per finished epoch."""
-        return self.state.history
-
-    @property
-    def finished(self) -> bool:
-        return self.trainer.finished(self.state)
-
-    @cached_property
-    def test_accuracy(self) -> float:
-        """Fraction of the test samples that the clean network gets right."""
-        return self._evaluate(self.trainer.data.test)[1]
-
-    @cached_property
-    def validation_accuracy(self) -> float:
-        """The same on the validation samples."""
-        return self._evaluate(self.trainer.data.validation)[1]
-
-    def outputs(self, inputs: np.ndarray) -> np.ndarray:
-        """Logits (N, m) or (N, positions, m) for inputs in the units of the data's source.
-
-        Raises:
-            BadInput: wrong shape, no samples, NaN or infinity.
-        """
-        inputs = np.asarray(inputs)
-        check_inputs(inputs, "the inputs")
-        with np.errstate(over="ignore"):  # what does not fit a float32 is refused below
-            prepared = self.recipe.prepare(inputs)
-        check_inputs(prepared, "the inputs, as float32,")
-        backend = self.trainer.backend
-        parts = [
-            backend.to_host(
-                self.network.forward(
-                    self.params,
-                    self.trainer.encode(
-                        backend.asarray(prepared[start : start + PREDICT_ROWS], self.trainer.dtype),
-                        start,
-                    ),
-                )
-            )
-            for start in range(0, len(prepared), PREDICT_ROWS)
-        ]
-        outputs = np.concatenate(parts)
-        check_inputs(outputs, "the network's outputs for these inputs")
-        return outputs
-
-    def predict(self, inputs: np.ndarray) -> np.ndarray:
-        """Class indices (N,) or (N, positions) for inputs in the units of the data's source."""
-        return self.outputs(inputs).argmax(axis=-1)
-
-    def save(self, path: str | Path) -> Run:
-        """Write the run to a file, replacing what is there; return the run at its new place."""
-        configuration = {"recipe": self.recipe.name, "settings": self.settings.to_dict()}
-        write_run(Path(path), configuration, versions(), self.state, self.trainer.backend)
-        return replace(self, path=Path(path))
-
-    def report(self) -> dict[str, Any]:
-        """What there is to say about the run, as plain values for JSON."""
-        state, settings = self.state, self.settings
-        return {
-            "recipe": self.recipe.name,
-            "backend": settings.backend,
-            "seed": settings.seed,
-            "epochs": state.epoch,
-            "copies": settings.copies,
-            "finished": self.finished,
-            "test_accuracy": _plain(self.test_accuracy),
-            "validation_accuracy": _plain(self.validation_accuracy),
-            "train_seconds": state.train_seconds,
-            "steps": state.step,
-            "samples": {
-                name: len(getattr(self.trainer.data, name))
-                for name in ("train", "validation", "test")
-            },
-            "forward_passes": state.forward_passes,
-            "estimand": self.trainer.estimator.estimand(self.network, self.trainer.loss),
-            "stages": [
-                {name: _plain(value) for name, value in stage._asdict().items()}
-                for stage in (state.history[-1].stages if state.history else ())
-            ],
-            "history": [
-                {
-                    name: _plain(value)
-                    for name, value in record._asdict().items()
-                    if name != "stages"
-                }
-                for record in state.history
-            ],
-            "settings": settings.to_dict(),
-            "versions": versions(),
-        }
-
-    def _evaluate(self, data: Dataset) -> tuple[float, float]:
-        trainer = self.trainer
-        inputs, targets = trainer.move(data)
-        return evaluate(self.network, self.params, inputs, targets, trainer.loss, trainer.encode)
 
 
 def train(
@@ -277,8 +152,3 @@ def _save(run: Run, state: TrainState) -> None:
     """
     if run.path is not None and is_finite(state, run.trainer.backend):
         replace(run, state=state).save(run.path)
-
-
-def _plain(value: Array) -> Any:
-    """JSON has no NaN."""
-    return None if isinstance(value, float) and isnan(value) else value

@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from nolr.backends import namespace
 from nolr.copies import tile
-from nolr.network import Sequential, State, Trace, advance
+from nolr.network import Sequential, Trace
+from nolr.nodes import State, advance
 from nolr.types import Array, Layer, Params
 
 __all__ = ["Local", "Tails", "run_tails", "tail_costs"]

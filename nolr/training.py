@@ -1,73 +1,32 @@
 """Training: minibatches in an order drawn by key, one estimate and one update a step.
 
-The trainer is a generator of states. A state holds everything, so whoever drives the generator
-decides when to show, save or stop, and a run that starts from a saved state goes on exactly as if
-it had never stopped.
+The trainer is a generator of states (`nolr.training_state`). A state holds everything, so whoever
+drives the generator decides when to show, save or stop, and a run that starts from a saved state
+goes on exactly as if it had never stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from math import inf, isfinite, isnan, nan
+from math import isfinite, isnan
 from time import perf_counter
-from typing import NamedTuple
 
 import numpy as np
 
-from nolr.backends import namespace
 from nolr.backends.numpy import host_generator
 from nolr.data.dataset import Dataset, Split
 from nolr.divergence import diagnose
 from nolr.errors import BadInput
-from nolr.estimation.estimate import EstimatorState
-from nolr.estimation.figures import Figures, StageFigures
+from nolr.estimation.figures import Figures
 from nolr.estimation.likelihood_ratio import LikelihoodRatio
+from nolr.evaluation import evaluate
 from nolr.network import Sequential
 from nolr.optimizers import ravel, unravel
+from nolr.training_state import EpochRecord, TrainState
 from nolr.types import Array, Augmentation, Backend, Coding, Key, Loss, Optimizer, Params, Stream
 
-__all__ = ["EpochRecord", "TrainState", "Trainer", "evaluate", "is_finite"]
-
-EVALUATION_ROWS = 512  # more would leave the cache: the taps of a convolution are many
-
-
-class EpochRecord(NamedTuple):
-    """One row of the history."""
-
-    epoch: int
-    loss: float
-    """Mean clean training loss over the epoch, each batch before its update."""
-    validation_loss: float
-    validation_accuracy: float
-    """NaN where the targets are not classes."""
-    train_seconds: float
-    """Time in training so far, evaluation included."""
-    stages: tuple[StageFigures, ...]
-
-
-class TrainState(NamedTuple):
-    """Everything a run needs to go on."""
-
-    vector: Array
-    """All parameters, (P,)."""
-    optimizer: tuple[Array, ...]
-    estimator: EstimatorState
-    best_vector: Array
-    """Parameters of the epoch with the best validation score so far."""
-    best_score: float = -inf
-    best_epoch: int = 0
-    step: int = 0
-    epoch: int = 0
-    """Epochs finished."""
-    position: int = 0
-    """Samples of the current epoch that are done."""
-    loss_sum: float = 0.0
-    """Sum of the clean losses of those samples."""
-    forward_passes: int = 0
-    """Forward passes of one sample each, noisy copies counted."""
-    train_seconds: float = 0.0
-    history: tuple[EpochRecord, ...] = ()
+__all__ = ["Trainer", "is_finite"]
 
 
 @dataclass(frozen=True)
@@ -265,32 +224,3 @@ def is_finite(state: TrainState, backend: Backend) -> bool:
     arrays += [array for evidence in state.estimator.evidence for array in evidence]
     xp = backend.xp
     return all(bool(xp.all(xp.isfinite(array))) for array in arrays)
-
-
-def evaluate(
-    network: Sequential,
-    params: tuple[Params, ...],
-    inputs: Array,
-    targets: Array,
-    loss: Loss,
-    encode: Callable[[Array, int], Array] = lambda inputs, start: inputs,
-) -> tuple[float, float]:
-    """Mean loss and accuracy of the clean network; accuracy is NaN if targets are not classes.
-
-    Args:
-        inputs: (N, *input_shape) on the backend.
-        targets: class indices (N,) or (N, positions), -1 for none, or (N, m) values.
-        encode: turns inputs, and the number of the first of them, into what the network reads.
-    """
-    xp, total, right = namespace(inputs), 0.0, 0
-    samples = inputs.shape[0]
-    classes = xp.isdtype(targets.dtype, "integral") and targets.ndim == len(network.output_shape)
-    for start in range(0, samples, EVALUATION_ROWS):
-        rows = slice(start, min(start + EVALUATION_ROWS, samples))
-        output = network.forward(params, encode(inputs[rows, ...], start))
-        target = targets[rows, ...]
-        total += float(xp.sum(loss(output, target)))
-        if classes:  # an unlabelled position is never right
-            right += int(xp.count_nonzero(xp.argmax(output, axis=-1) == target))
-    labels = int(xp.count_nonzero(targets >= 0)) if classes else 0
-    return total / samples, right / labels if classes else nan

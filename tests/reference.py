@@ -198,7 +198,7 @@ def flatten(x):
 
 def links_of(network, params, functions=function_of):
     """Translate a nolr network and its parameters (on the host) into links."""
-    from nolr.network import Fork, Join
+    from nolr.nodes import Fork, Join
 
     stack = [[]]
     for node, theta in zip(network.nodes, params, strict=True):

@@ -30,7 +30,8 @@ from nolr.layers import (
     MeanOverTime,
     SimpleRNN,
 )
-from nolr.network import Fork, Join, Residual, Sequential
+from nolr.network import Residual, Sequential
+from nolr.nodes import Fork, Join
 from nolr.tails import run_tails
 from nolr.types import Key, Stream
 

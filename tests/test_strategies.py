@@ -31,7 +31,8 @@ from nolr.estimation import (
 from nolr.estimation.allocation import Equal, Neyman, RandomTails
 from nolr.layers import LIF, AvgPool2D, Conv2D, Dense, Flatten, MaxPool2D, SimpleRNN, dense
 from nolr.losses import CrossEntropy, MeanSquaredError, ZeroOne
-from nolr.network import Fork, Sequential
+from nolr.network import Sequential
+from nolr.nodes import Fork
 from nolr.noise import Gaussian, Laplace
 from nolr.optimizers import ravel
 from nolr.sampling import Antithetic, Independent, Orthogonal, Sobol

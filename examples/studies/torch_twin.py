@@ -24,7 +24,8 @@ from nolr.layers import (
     MeanOverTime,
     SimpleRNN,
 )
-from nolr.network import Fork, Join, Sequential
+from nolr.network import Sequential
+from nolr.nodes import Fork, Join
 from nolr.types import Params
 
 __all__ = ["SnnTorchTwin", "Twin"]

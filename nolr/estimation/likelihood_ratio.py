@@ -25,12 +25,12 @@ from nolr.errors import BadInput
 from nolr.estimation.allocation import Equal
 from nolr.estimation.baselines import CleanLoss
 from nolr.estimation.control_variates import JacobianControlVariate
-from nolr.estimation.estimand import describe, is_exact, residual_weight
+from nolr.estimation.estimand import describe, is_exact
 from nolr.estimation.estimate import Estimate, EstimatorState
 from nolr.estimation.figures import Figures, Merit
 from nolr.estimation.perturbation import CleanRun, run_copies
 from nolr.estimation.plan import Plan
-from nolr.estimation.prediction import predict
+from nolr.estimation.preparation import prepare
 from nolr.estimation.schedules import LayerWise
 from nolr.estimation.stage import StageStep
 from nolr.network import Sequential
@@ -204,7 +204,8 @@ class LikelihoodRatio:
             error = xp.ones_like(losses)[..., None]
         error = xp.reshape(error, (losses.shape[0], -1, error.shape[-1]))
         clean = CleanRun(network, params, loss, batch[1], trace, losses, error)
-        steps = self._predict(clean, state, monitor, total)
+        noises = self.noise if isinstance(self.noise, tuple) else (self.noise,) * len(trace.visits)
+        steps = prepare(clean, noises, self.control_variate, state, self.copies, total, monitor)
         passes = self.schedule.passes([i for i, step in enumerate(steps) if step.noised])
         copies = 0
         if passes and (kinds := self._sweeps(key, any(step.weighs for step in steps))):
@@ -229,52 +230,6 @@ class LikelihoodRatio:
             return ((False, True),) if probing or weighing else ()
         return ((True, True),) * probing + ((False, False),) * weighing
 
-    def _predict(
-        self, clean: CleanRun, state: EstimatorState, monitor: bool, total: int
-    ) -> list[StageStep]:
-        """Predict every stage's credit, before any noise is drawn."""
-        network, trace = clean.network, clean.trace
-        steps = [
-            StageStep(
-                network.layer(stage),
-                visit,
-                network.reaches[stage],
-                self._noise(stage),
-                total,
-                monitor,
-                self.copies,
-            )
-            for stage, visit in enumerate(trace.visits)
-        ]
-        if (control_variate := self.control_variate) is None:
-            return steps
-        residual = residual_weight(control_variate, clean.loss)
-        for stage, step in enumerate(steps):
-            pathway = network.pathways[stage]
-            exact = is_exact(pathway, clean.loss)
-            step.noised = not (exact and step.layer.affine and residual in (0, "adaptive"))
-            step.copies *= step.noised
-            gate = step.layer.gate(step.visit.drive, step.visit.past, step.noise.scale)
-            step.prediction = predict(
-                control_variate,
-                state.evidence[stage],
-                pathway,
-                step.reach,
-                pathway.route(gate, trace.inputs),
-                clean.error,
-                exact,
-                step.noised,
-                total,
-            )
-            if step.noised:
-                step.measures_residual = isinstance(residual, str)
-                step.weight = (
-                    state.residual[stage].best_weight() if isinstance(residual, str) else residual
-                )
-            else:
-                step.weight = 0.0
-        return steps
-
     def _learn(self, steps: list[StageStep], state: EstimatorState) -> EstimatorState:
         evidence = tuple(
             old
@@ -291,6 +246,3 @@ class LikelihoodRatio:
     def _plan(self) -> Plan:
         groups = self.copies // len(self.sampler.signs)
         return Plan(self.sampler, groups, self.allocation, self.baseline, self.block_bytes)
-
-    def _noise(self, stage: int) -> Noise:
-        return self.noise[stage] if isinstance(self.noise, tuple) else self.noise

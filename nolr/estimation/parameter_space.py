@@ -16,7 +16,8 @@ from nolr.backends import backend_of, itemsize, namespace
 from nolr.checks import check_batch
 from nolr.estimation.estimate import Estimate
 from nolr.estimation.figures import Figures, Merit
-from nolr.network import Sequential, Trace, advance
+from nolr.network import Sequential, Trace
+from nolr.nodes import advance
 from nolr.optimizers import ravel, unravel
 from nolr.types import Array, Baseline, Key, Loss, Params, Sampler, Schedule, Stream
 

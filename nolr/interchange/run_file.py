@@ -21,7 +21,7 @@ import numpy as np
 from nolr.errors import BadInput
 from nolr.estimation.figures import StageFigures
 from nolr.files import write_atomically
-from nolr.training import EpochRecord, TrainState
+from nolr.training_state import EpochRecord, TrainState
 from nolr.types import Backend
 
 __all__ = ["RunFile", "read_run", "write_run"]

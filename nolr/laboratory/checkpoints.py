@@ -8,7 +8,8 @@ from math import ceil
 from nolr.environment import limit_threads
 from nolr.errors import BadInput, nearest
 from nolr.laboratory.subject import Checkpoint, Subject
-from nolr.training import Trainer, TrainState
+from nolr.training import Trainer
+from nolr.training_state import TrainState
 
 __all__ = ["CHECKPOINTS", "check_names", "find_checkpoints"]
 

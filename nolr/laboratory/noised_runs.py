@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from nolr.copies import split_copies, tile
-from nolr.network import Fork, Join, Sequential, State, Visit, advance
+from nolr.network import Sequential, Visit
+from nolr.nodes import Fork, Join, State, advance
 from nolr.types import Loss, Params
 
 __all__ = ["Noises", "Problem", "losses_behind", "visit_stage"]

@@ -21,7 +21,7 @@ import numpy as np
 
 from nolr.copies import tile
 from nolr.laboratory.noised_runs import Noises, Problem, losses_behind, visit_stage
-from nolr.network import State
+from nolr.nodes import State
 from nolr.types import Params, Shape
 
 __all__ = ["flatten", "probe_coordinates", "probe_units"]

@@ -19,7 +19,8 @@ from nolr.optimizers import unravel
 from nolr.recipes import Recipe, Settings, build_trainer, get_recipe
 from nolr.runs import load
 from nolr.testing.directions import to_host
-from nolr.training import Trainer, TrainState
+from nolr.training import Trainer
+from nolr.training_state import TrainState
 from nolr.types import Array, Key, Loss, Params, Stream
 
 __all__ = ["Checkpoint", "Subject", "make_subject", "open_subject"]

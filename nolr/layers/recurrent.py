@@ -14,7 +14,7 @@ import numpy as np
 from nolr.activations import tanh
 from nolr.backends import namespace
 from nolr.checks import check_activation, check_sizes, check_steps
-from nolr.copies import fresh_noisy
+from nolr.copies import add_noise
 from nolr.errors import BadInput
 from nolr.initializers import Initializer, glorot_normal
 from nolr.linear import linear, linear_pullback
@@ -93,17 +93,16 @@ class SimpleRNN:
         return linear(x, params)
 
     def respond(self, params: Params, drive: Array, noise: Array | None) -> tuple[Array, Array]:
-        recurrent = params["U"].T
-        past = fresh_noisy(drive, noise)  # z_t is completed in place, step by step
-        states = None if self.last else namespace(past).empty_like(past)
-        state = self.activation(past[:, 0, :])
-        for step in range(past.shape[1]):
-            if step:
-                past[:, step, :] += state @ recurrent
-                state = self.activation(past[:, step, :])
-            if states is not None:
-                states[:, step, :] = state
-        return state if states is None else states, past
+        xp, recurrent = namespace(drive), params["U"].T
+        noisy = add_noise(drive, noise)
+        past, states = [noisy[:, 0, :]], []
+        for step in range(1, drive.shape[1]):
+            states.append(self.activation(past[-1]))
+            z = states[-1] @ recurrent  # an array of its own: time is not the first axis
+            z += noisy[:, step, :]
+            past.append(z)
+        last = self.activation(past[-1])
+        return last if self.last else xp.stack([*states, last], axis=1), xp.stack(past, axis=1)
 
     def pullback(self, x: Array, past: Array | None, score: Array) -> Params:
         xp = namespace(score)

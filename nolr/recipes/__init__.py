@@ -7,8 +7,9 @@ from nolr.recipes.digits import DIGITS_DENSE
 from nolr.recipes.graphs import CITESEER_GRAPH, CORA_GRAPH, PUBMED_GRAPH
 from nolr.recipes.recipe import Recipe
 from nolr.recipes.recurrent import AGNEWS_RECURRENT, MNIST_ROWS_RECURRENT
-from nolr.recipes.settings import Settings, build_trainer
+from nolr.recipes.settings import Settings
 from nolr.recipes.spiking import FASHION_SPIKING, MNIST_SPIKING
+from nolr.recipes.trainer import build_trainer
 
 __all__ = ["RECIPES", "Recipe", "Settings", "build_trainer", "get_recipe"]
 

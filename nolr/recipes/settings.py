@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from math import ceil
 from typing import Any
 
 from nolr.activations import Identity, ReLU, Sigmoid, Step, Tanh
-from nolr.augmentation import FeatureDropout
-from nolr.backends import get_backend
 from nolr.coding import PoissonCoding
-from nolr.data.dataset import Split
 from nolr.errors import BadInput, nearest
 from nolr.estimation import (
     CleanLoss,
@@ -24,21 +20,18 @@ from nolr.estimation import (
     Joint,
     LayerWise,
     LeaveGroupOut,
-    LikelihoodRatio,
     Neyman,
     NoBaseline,
     RandomTails,
 )
-from nolr.learning_rates import Constant, Cosine, LearningRate
+from nolr.learning_rates import Constant, Cosine
 from nolr.losses import CrossEntropy, MeanSquaredError, ZeroOne
-from nolr.network import Sequential
 from nolr.noise import Gaussian, Laplace
 from nolr.optimizers import SGD, Adam
 from nolr.sampling import Antithetic, Independent, Orthogonal, Sobol
-from nolr.training import Trainer
-from nolr.types import Activation, Optimizer
+from nolr.types import Activation
 
-__all__ = ["CHOICES", "Settings", "build_trainer", "get_activation", "keep_default"]
+__all__ = ["CHOICES", "Settings", "get_activation", "keep_default"]
 
 LARGEST = 2**32 - 1
 
@@ -181,10 +174,6 @@ def _read_int(value: Any) -> int:
     return number
 
 
-def _choose(settings: Settings, name: str) -> Callable[..., Any]:
-    return CHOICES[name][getattr(settings, name)]
-
-
 def get_activation(name: str) -> Activation:
     """The activation of that name."""
     return CHOICES["activation"][name]()
@@ -195,63 +184,3 @@ def keep_default(settings: Settings, name: str, where: str) -> None:
     default, value = getattr(Settings, name), getattr(settings, name)
     if value != default:
         raise BadInput(f"{name} has no effect {where}: leave it at {default!r}, got {value!r}")
-
-
-def _optimizer(settings: Settings, steps: int) -> Optimizer:
-    rate: LearningRate = Constant(settings.learning_rate)
-    if settings.learning_rate_schedule == "cosine":
-        rate = Cosine(settings.learning_rate, steps)
-    if settings.optimizer == "sgd":
-        if settings.l2:
-            raise BadInput("l2 is a setting of adam: with sgd it is the same as weight_decay")
-        return SGD(rate, settings.momentum, settings.weight_decay)
-    return Adam(rate, weight_decay=settings.weight_decay, l2=settings.l2)
-
-
-def build_trainer(settings: Settings, network: Sequential, data: Split) -> Trainer:
-    """Put the trainer together that the settings describe.
-
-    Raises:
-        BadInput: a setting out of its range.
-    """
-    if settings.batch_size < 1:
-        raise BadInput(f"batch_size must be at least 1, got {settings.batch_size}")
-    if settings.schedule == "joint":
-        keep_default(settings, "allocation", "in joint noise, which has a single tail")
-    if settings.residual == 0 and settings.control_variate != "none":
-        keep_default(settings, "allocation", "with residual 0, which weighs no copies")
-    steps = settings.epochs * ceil(len(data.train) / settings.batch_size)
-    estimator = LikelihoodRatio(
-        noise=_choose(settings, "noise")(settings.sigma),
-        copies=settings.copies,
-        sampler=_choose(settings, "sampler")(source=settings.noise_source),
-        schedule=_choose(settings, "schedule")(),
-        baseline=_choose(settings, "baseline")(),
-        allocation=_choose(settings, "allocation")(),
-        control_variate=_choose(settings, "control_variate")(
-            residual=settings.residual,
-            forgetting=settings.forgetting,
-            ridge=settings.ridge,
-            probe=settings.probe,
-        ),
-        probe_every=settings.probe_every,
-        monitor_every=settings.monitor_every,
-        workers=settings.workers,
-    )
-    return Trainer(
-        network=network,
-        loss=_choose(settings, "loss")(),
-        estimator=estimator,
-        optimizer=_optimizer(settings, max(steps, 1)),
-        data=data,
-        backend=get_backend(settings.backend),
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        seed=settings.seed,
-        patience=settings.patience,
-        dtype=settings.dtype,
-        augmentation=FeatureDropout(settings.dropout, settings.noise_source)
-        if settings.dropout
-        else None,
-        coding=_choose(settings, "coding")(settings.time_steps, settings.noise_source),
-    )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nolr.network import advance
+from nolr.nodes import advance
 from nolr.testing.directions import Direction, moved
 from nolr.testing.noised_loss import NoisedLoss
 from nolr.testing.parameter_noise import AnyNoisedLoss

@@ -15,7 +15,8 @@ from math import prod
 import numpy as np
 
 from nolr.copies import split_copies, tile
-from nolr.network import Fork, Join, Sequential, advance
+from nolr.network import Sequential
+from nolr.nodes import Fork, Join, advance
 from nolr.types import Loss, Noise, Params, Shape
 
 __all__ = ["NoisedLoss"]

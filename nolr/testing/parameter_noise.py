@@ -17,7 +17,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from nolr.network import Sequential, advance
+from nolr.network import Sequential
+from nolr.nodes import advance
 from nolr.testing.noised_loss import NoisedLoss
 from nolr.types import Key, Loss, Noise, Params, Shape
 

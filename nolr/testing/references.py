@@ -20,7 +20,7 @@ import numpy as np
 
 from nolr.errors import BadInput
 from nolr.layers import AvgPool2D, Flatten, LeakyOverTime, MeanOverTime, SumOverTime
-from nolr.network import Fork, Join
+from nolr.nodes import Fork, Join
 from nolr.testing.directions import Direction, moved
 from nolr.testing.jumps import has_jumps, scale_along
 from nolr.testing.parameter_noise import AnyNoisedLoss, ParameterNoisedLoss

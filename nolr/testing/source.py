@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from nolr.graphs import GraphOperator
-from nolr.network import Fork, Join, Sequential
+from nolr.network import Sequential
+from nolr.nodes import Fork, Join
 
 __all__ = ["Source", "call"]
 

@@ -17,7 +17,7 @@ from typing import TypeGuard
 import numpy as np
 
 from nolr.layers import LIF
-from nolr.network import advance
+from nolr.nodes import advance
 from nolr.noise import Gaussian
 from nolr.testing.noised_loss import NoisedLoss
 from nolr.testing.parameter_noise import AnyNoisedLoss

@@ -1,0 +1,85 @@
+"""The trainer that settings describe, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+from nolr.augmentation import FeatureDropout
+from nolr.backends import get_backend
+from nolr.data.dataset import Split
+from nolr.errors import BadInput
+from nolr.estimation import LikelihoodRatio
+from nolr.learning_rates import Constant, Cosine, LearningRate
+from nolr.network import Sequential
+from nolr.optimizers import SGD, Adam
+from nolr.recipes.settings import CHOICES, Settings, keep_default
+from nolr.training import Trainer
+from nolr.types import Optimizer
+
+__all__ = ["build_trainer"]
+
+
+def build_trainer(settings: Settings, network: Sequential, data: Split) -> Trainer:
+    """Put the trainer together that the settings describe.
+
+    Raises:
+        BadInput: a setting out of its range.
+    """
+    if settings.batch_size < 1:
+        raise BadInput(f"batch_size must be at least 1, got {settings.batch_size}")
+    if settings.schedule == "joint":
+        keep_default(settings, "allocation", "in joint noise, which has a single tail")
+    if settings.residual == 0 and settings.control_variate != "none":
+        keep_default(settings, "allocation", "with residual 0, which weighs no copies")
+    steps = settings.epochs * ceil(len(data.train) / settings.batch_size)
+    estimator = LikelihoodRatio(
+        noise=_choose(settings, "noise")(settings.sigma),
+        copies=settings.copies,
+        sampler=_choose(settings, "sampler")(source=settings.noise_source),
+        schedule=_choose(settings, "schedule")(),
+        baseline=_choose(settings, "baseline")(),
+        allocation=_choose(settings, "allocation")(),
+        control_variate=_choose(settings, "control_variate")(
+            residual=settings.residual,
+            forgetting=settings.forgetting,
+            ridge=settings.ridge,
+            probe=settings.probe,
+        ),
+        probe_every=settings.probe_every,
+        monitor_every=settings.monitor_every,
+        workers=settings.workers,
+    )
+    return Trainer(
+        network=network,
+        loss=_choose(settings, "loss")(),
+        estimator=estimator,
+        optimizer=_optimizer(settings, max(steps, 1)),
+        data=data,
+        backend=get_backend(settings.backend),
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        seed=settings.seed,
+        patience=settings.patience,
+        dtype=settings.dtype,
+        augmentation=FeatureDropout(settings.dropout, settings.noise_source)
+        if settings.dropout
+        else None,
+        coding=_choose(settings, "coding")(settings.time_steps, settings.noise_source),
+    )
+
+
+def _choose(settings: Settings, name: str) -> Callable[..., Any]:
+    return CHOICES[name][getattr(settings, name)]
+
+
+def _optimizer(settings: Settings, steps: int) -> Optimizer:
+    rate: LearningRate = Constant(settings.learning_rate)
+    if settings.learning_rate_schedule == "cosine":
+        rate = Cosine(settings.learning_rate, steps)
+    if settings.optimizer == "sgd":
+        if settings.l2:
+            raise BadInput("l2 is a setting of adam: with sgd it is the same as weight_decay")
+        return SGD(rate, settings.momentum, settings.weight_decay)
+    return Adam(rate, weight_decay=settings.weight_decay, l2=settings.l2)
