@@ -8,6 +8,7 @@ import sys
 import click
 
 import nolr
+from nolr.cli_console import open_console
 from nolr.cli_data import data
 from nolr.cli_gradcheck import gradcheck
 from nolr.cli_runs import evaluate, predict, train
@@ -56,7 +57,6 @@ def commands(context: click.Context) -> None:
 @commands.command()
 def recipes() -> None:
     """List the recipes."""
-    from rich.console import Console
     from rich.table import Table
 
     from nolr.recipes import RECIPES
@@ -64,20 +64,19 @@ def recipes() -> None:
     table = Table("recipe", "what it is")
     for recipe in RECIPES.values():
         table.add_row(recipe.name, recipe.summary)
-    Console().print(table)
+    open_console().print(table)
 
 
 @commands.command()
 def info() -> None:
     """Show versions, backends (and why one is not available), and the matrix kernels."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from nolr.backends import find_backends
     from nolr.environment import blas_kernels, kernel_advice, versions
 
-    console = Console()
+    console = open_console()
     table = Table("package", "version", title="versions")
     for name, version in versions().items():
         table.add_row(name, version)

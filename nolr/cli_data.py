@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nolr.cli_console import open_console
 from nolr.errors import BadInput
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def list_sets(data_dir: Path | None) -> None:
     from nolr.data.catalogue import CATALOGUE
     from nolr.data.store import survey
 
-    console = _console()
+    console = open_console()
     table = Table("name", "state", "files", "size", Column("folder", overflow="fold"))
     notes = []
     for source in CATALOGUE.values():
@@ -74,7 +75,7 @@ def fetch(name: str, data_dir: Path | None) -> None:
     from nolr.data.download import fetch as download
 
     source = find_set(name)
-    console = _console()
+    console = open_console()
     with _show_download(console) as on_bytes:
         paths = download(source, data_dir, on_bytes)
     _say(console, f"{name} is complete in {paths[0].parent}")
@@ -91,7 +92,7 @@ def verify(name: str, data_dir: Path | None) -> None:
     from nolr.data.store import survey
 
     source = find_set(name)
-    console = _console()
+    console = open_console()
     findings = survey(source, data_dir)
     for finding in findings:
         problem = f": {finding.problem}" if finding.problem else ""
@@ -151,9 +152,3 @@ def _megabytes(size: int) -> str:
 def _say(console: Console, text: str) -> None:
     """Print a line as it is: a path is neither markup nor broken at the terminal's edge."""
     console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console()

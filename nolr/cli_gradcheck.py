@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nolr.cli_settings import assignments
+from nolr.cli_console import open_console
+from nolr.cli_settings import check_samples, gather
+from nolr.destinations import check_report
 from nolr.errors import BadInput
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from nolr.run import Run
     from nolr.testing import Certificate
     from nolr.training import Trainer
 
 __all__ = ["gradcheck"]
 
+SAMPLES = 4
 MOST_ROWS = 512
 MOST_NUMBERS = 1 << 22  # in one layer, of all copies of one draw
 
@@ -30,7 +32,7 @@ MOST_NUMBERS = 1 << 22  # in one layer, of all copies of one draw
 @click.argument("target", metavar="RECIPE|RUN")
 @click.option("--residual", help="λ: 1 is unbiased; the recipe's own unless given.")
 @click.option("--set", "more", multiple=True, metavar="KEY=VALUE", help="Any other setting.")
-@click.option("--samples", default=4, show_default=True, help="Training samples in the batch.")
+@click.option("--samples", type=int, help="Training samples in the batch; 4 unless given.")
 @click.option("--tolerance", default=0.05, show_default=True, help="Fraction of a gradient's norm.")
 @click.option("--draws", default=128, show_default=True, help="Give up after so many.")
 @click.option("--data-dir", help="Data folder; NOLR_DATA or datasets/ unless given.")
@@ -39,7 +41,7 @@ def gradcheck(
     target: str,
     residual: str | None,
     more: tuple[str, ...],
-    samples: int,
+    samples: int | None,
     tolerance: float,
     draws: int,
     data_dir: str | None,
@@ -51,23 +53,18 @@ def gradcheck(
     settings are those it trains with, so most recipes are found biased, as their estimand says:
     they rely on learned feedback (λ = 0). With --residual 1 they are unbiased, but noisy.
     """
-    from nolr.files import check_writable, write_atomically
+    from nolr.files import write_atomically
     from nolr.testing import UNDECIDED
 
-    if samples < 1:
+    if samples is not None and samples < 1:
         raise BadInput(f"--samples must be at least 1, got {samples}")
-    settings = assignments(more)
-    for name, value in (("residual", residual), ("data_dir", data_dir)):
-        if value is not None:
-            settings[name] = value
+    settings = gather(more, residual=residual, data_dir=data_dir)
     if json_file is not None:
-        check_writable(json_file)
+        check_report(target, json_file)
     certificate = _check(target, settings, samples, tolerance, draws)
     if json_file is not None:
         write_atomically(json_file, (json.dumps(asdict(certificate), indent=2) + "\n").encode())
-    from rich.console import Console
-
-    console = Console()
+    console = open_console()
     console.print(_table(target, certificate))
     console.print(certificate.estimand, style="dim", soft_wrap=True)
     if certificate.verdict == UNDECIDED:
@@ -76,30 +73,27 @@ def gradcheck(
 
 
 def _check(
-    target: str, settings: dict[str, Any], samples: int, tolerance: float, draws: int
+    target: str, settings: dict[str, Any], samples: int | None, tolerance: float, draws: int
 ) -> Certificate:
     from nolr.data import Dataset
     from nolr.recipes import build_trainer, get_recipe
-    from nolr.runs import load
+    from nolr.runs import reopen
     from nolr.testing import check_unbiased
 
-    run: Run | None = None
+    settings = settings | {"dtype": "float64"}
+    memory = None
     if Path(target).is_file():
-        run = load(target, **{k: settings.pop(k) for k in ("data_dir",) if k in settings})
-        recipe, chosen = run.recipe, run.settings.with_values(settings)
+        run = reopen(target, settings)
+        trainer, params, memory = run.trainer, run.params, run.state.estimator
     else:
         recipe = get_recipe(target)
-        chosen = recipe.settings.with_values(settings)
-    chosen = recipe.settle(chosen.with_values({"dtype": "float64"}))
-    trainer = build_trainer(chosen, recipe.build(chosen), recipe.data(chosen))
-    params = trainer.params(trainer.init())
-    if run is not None:
-        params = tuple(
-            {name: trainer.backend.asarray(array, "float64") for name, array in theta.items()}
-            for theta in run.params
-        )
+        chosen = recipe.settle(recipe.settings.with_values(settings))
+        trainer = build_trainer(chosen, recipe.build(chosen), recipe.data(chosen))
+        params = trainer.params(trainer.init())
     part = trainer.data.train
-    inputs, targets = trainer.move(Dataset(part.inputs[:samples], part.targets[:samples]))
+    check_samples(samples, len(part))
+    few = SAMPLES if samples is None else samples
+    inputs, targets = trainer.move(Dataset(part.inputs[:few], part.targets[:few]))
     inputs = trainer.encode(inputs)
     return check_unbiased(
         replace(trainer.estimator, workers=1),
@@ -110,8 +104,8 @@ def _check(
         tolerance=tolerance,
         max_draws=draws,
         rows=max(inputs.shape[0], _rows(trainer)),
-        state=None if run is None else run.state.estimator,
-        seed=chosen.seed,
+        state=memory,
+        seed=trainer.seed,
     )
 
 

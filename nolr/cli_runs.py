@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nolr.cli_settings import assignments
+from nolr.cli_console import open_console
+from nolr.cli_settings import gather
 from nolr.destinations import check_outputs, run_path
 from nolr.errors import BadInput
 
@@ -54,20 +55,14 @@ def train(
     **options: str | None,
 ) -> int:
     """Train RECIPE (digits-dense unless given) and save it as a run."""
-    from rich.console import Console
-
     from nolr import runs
     from nolr.environment import keep_memory
     from nolr.plots import save_history
     from nolr.progress import run_table, show_progress, stage_table
     from nolr.recipes import get_recipe
 
-    settings = {name: value for name, value in options.items() if value is not None}
-    for name, value in assignments(more).items():
-        if name in settings:
-            raise BadInput(f"{name} is given twice, as --{name.replace('_', '-')} and with --set")
-        settings[name] = value
-    console = Console()
+    settings = gather(more, **options)
+    console = open_console()
     keep_memory()
     with show_progress(console) as on_state, _stop_on_interrupt() as stop:
         if resumed is not None:
@@ -115,15 +110,13 @@ def evaluate(
     run_file: Path, backend: str | None, data_dir: str | None, json_file: Path | None
 ) -> None:
     """Evaluate a saved RUN on its validation and test data."""
-    from rich.console import Console
-
     from nolr.progress import run_table
 
     check_outputs(run_file, json_file)
     run = _load(run_file, backend=backend, data_dir=data_dir)
     if json_file is not None:
         _write_json(run, json_file)
-    Console().print(run_table(run))
+    open_console().print(run_table(run))
 
 
 @click.command()

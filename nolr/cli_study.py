@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from nolr.cli_settings import assignments
+from nolr.cli_console import open_console
+from nolr.cli_settings import check_samples, gather
+from nolr.destinations import check_report
 from nolr.errors import BadInput
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["study"]
 
+SAMPLES = 64
 FILES = ("variance.json", "variance.md", "variance.png", "cosine.png", "bias.png", "sweeps.png")
 
 
@@ -38,10 +41,10 @@ def study() -> None:
 @click.option("--estimators", default="", help="By name, with commas between; all unless given.")
 @click.option("--copies", default="2,8,32,128", show_default=True, help="Noisy copies of a sample.")
 @click.option("--draws", default=16, show_default=True, help="Independent estimates of each.")
-@click.option("--samples", default=64, show_default=True, help="Training samples in the batch.")
+@click.option("--samples", type=int, help="Training samples in the batch; 64 unless given.")
 @click.option("--sweeps/--no-sweeps", default=True, help="Vary σ, the depth, and the stages.")
 @click.option("--data-dir", help="Data folder; NOLR_DATA or datasets/ unless given.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder; studies/variance-... if not.")
+@click.option("--out", help="Folder; studies/variance-... unless given.")
 @click.option("--overwrite", is_flag=True, help="Replace what a study left there before.")
 def variance(
     target: str,
@@ -52,10 +55,10 @@ def variance(
     estimators: str,
     copies: str,
     draws: int,
-    samples: int,
+    samples: int | None,
     sweeps: bool,
     data_dir: str | None,
-    out: Path | None,
+    out: str | None,
     overwrite: bool,
 ) -> None:
     """Compare estimators with exact gradients, at several points of training.
@@ -69,23 +72,23 @@ def variance(
     from nolr.laboratory import CHECKPOINTS, find_checkpoints, open_subject, run_study
     from nolr.laboratory.checkpoints import check_names
     from nolr.laboratory.record import as_table
-    from nolr.laboratory.roster import choose_entries
-    from nolr.laboratory.study import check_numbers
+    from nolr.laboratory.roster import ROSTER
+    from nolr.laboratory.study import check_numbers, usable_entries
     from nolr.progress import show_progress
 
-    settings = assignments(more)
-    for name, value in (("seed", seed), ("data_dir", data_dir)):
-        if value is not None:
-            settings[name] = value
+    settings = gather(more, seed=seed, epochs=epochs, data_dir=data_dir)
+    wanted = _known_words(estimators, [entry.name for entry in ROSTER])
     counts = _numbers(copies)
     check_numbers(counts, draws)
     if checkpoints is not None and Path(target).is_file():
         raise BadInput("--checkpoints are of a training: a saved run has one, leave them out")
     names = CHECKPOINTS if checkpoints is None else check_names(_words(checkpoints))
     folder = _folder(out, target, overwrite)
-    subject = open_subject(target, settings, samples, epochs)
-    choose_entries(_words(estimators), subject.own)  # a wrong name fails before any training
-    console = _console()
+    epochs = settings.pop("epochs", None)
+    subject = open_subject(target, settings, SAMPLES if samples is None else samples, epochs)
+    check_samples(samples, len(subject.trainer.data.train))
+    usable_entries(wanted, subject.own, counts)  # fails before any training
+    console = open_console()
     keep_memory()
     with show_progress(console) as on_state:
         places = find_checkpoints(subject, names, on_state)
@@ -93,7 +96,7 @@ def variance(
         found = run_study(
             subject,
             places,
-            estimators=_words(estimators),
+            estimators=wanted,
             copies=counts,
             draws=draws,
             sweeps=sweeps,
@@ -110,15 +113,17 @@ def variance(
 
 
 def _write(found: Study, folder: Path) -> None:
-    """All files of a study; pictures that there is nothing for are left out."""
-    from nolr.files import write_atomically
+    """All files of a study at once; pictures that there is nothing for are left out."""
+    from nolr.files import write_together
     from nolr.laboratory.figures import as_png, draw_bias, draw_cosine, draw_variance
     from nolr.laboratory.record import as_json, as_markdown
     from nolr.laboratory.sweep_figure import draw_sweeps
 
     command = f"nolr {shlex.join(sys.argv[1:])}"
-    write_atomically(folder / "variance.json", as_json(found, command))
-    write_atomically(folder / "variance.md", as_markdown(found, command))
+    contents: dict[Path, bytes | None] = {
+        folder / "variance.json": as_json(found, command),
+        folder / "variance.md": as_markdown(found, command),
+    }
     for name, draw in (
         ("variance.png", draw_variance),
         ("cosine.png", draw_cosine),
@@ -126,19 +131,17 @@ def _write(found: Study, folder: Path) -> None:
         ("sweeps.png", draw_sweeps),
     ):
         figure = draw(found)
-        if figure is None:
-            (folder / name).unlink(missing_ok=True)  # of an earlier study
-        else:
-            write_atomically(folder / name, as_png(figure))
+        contents[folder / name] = None if figure is None else as_png(figure)
+    write_together(contents)
 
 
-def _folder(out: Path | None, target: str, overwrite: bool) -> Path:
+def _folder(out: str | None, target: str, overwrite: bool) -> Path:
     """Where the files go, which must be free."""
-    from nolr.files import check_writable
-
-    folder = out or Path("studies") / f"variance-{Path(target).stem}"
+    if out == "":
+        raise BadInput("--out is empty: name a folder, or leave it out")
+    folder = Path("studies") / f"variance-{Path(target).stem}" if out is None else Path(out)
     for name in FILES:
-        check_writable(folder / name)
+        check_report(target, folder / name)
         if not overwrite and (folder / name).is_file():
             raise BadInput(
                 f"{str(folder / name)!r} exists already: replace it (--overwrite), or choose "
@@ -149,6 +152,17 @@ def _folder(out: Path | None, target: str, overwrite: bool) -> Path:
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _known_words(text: str, names: Sequence[str]) -> tuple[str, ...]:
+    """The words of a list, or several of them where they are a name that has commas itself."""
+    words, found = list(_words(text)), []
+    while words:
+        ends = (end for end in range(len(words), 1, -1) if ", ".join(words[:end]) in names)
+        end = next(ends, 1)
+        found.append(", ".join(words[:end]))
+        del words[:end]
+    return tuple(found)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -177,9 +191,3 @@ def _status(console: Console) -> Iterator[Callable[[str], None]]:
             console.print(f"measuring {place}", highlight=False, markup=False)
 
     yield say
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console()

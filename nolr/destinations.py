@@ -8,7 +8,7 @@ from pathlib import Path
 from nolr.errors import BadInput
 from nolr.files import check_writable
 
-__all__ = ["check_outputs", "run_path"]
+__all__ = ["check_outputs", "check_report", "run_path"]
 
 
 def run_path(out: Path | None, overwrite: bool, stem: str) -> Path:
@@ -43,3 +43,11 @@ def check_outputs(run: Path, out: Path | None, *inputs: Path) -> None:
             raise BadInput(
                 f"{str(out)!r} would be written over {str(other)!r}: choose another name"
             )
+
+
+def check_report(target: str, out: Path) -> None:
+    """The same for a report on a target, which is a recipe by name, or the file of a run."""
+    if Path(target).is_file():
+        check_outputs(Path(target), out)
+    else:
+        check_writable(out)

@@ -8,7 +8,7 @@ run.test_accuracy, run.predict(images)
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from nolr.recipes import Recipe, Settings, build_trainer, get_recipe
 from nolr.run import Run
 from nolr.training import Trainer, is_finite
 from nolr.training_state import TrainState
+from nolr.types import Backend
 
-__all__ = ["Run", "load", "resume", "train"]
+__all__ = ["Run", "load", "reopen", "resume", "train"]
 
 SAVE_SECONDS = 10.0
+PLACES = ("backend", "data_dir", "threads")  # where a run computes, not what
 
 
 def train(
@@ -83,7 +85,7 @@ def load(path: str | Path, **settings: Any) -> Run:
     Raises:
         BadInput: an unreadable or foreign file, or a setting that cannot change on the way.
     """
-    changeable = {"epochs", "patience", "backend", "threads", "data_dir"}
+    changeable = {"epochs", "patience", *PLACES}
     if fixed := sorted(set(settings) - changeable):
         raise BadInput(
             f"{', '.join(fixed)} cannot change in a run that has begun (only "
@@ -110,6 +112,55 @@ def load(path: str | Path, **settings: Any) -> Run:
     if not is_finite(state, run.trainer.backend):
         raise _damaged(path, "its arrays are not finite")
     return replace(run, state=state, path=Path(path))
+
+
+def reopen(path: str | Path, settings: Mapping[str, Any]) -> Run:
+    """Read a saved run to look at it with other settings, not to go on training it.
+
+    Its parameters and what its estimator remembers are kept, on the backend and in the dtype of the
+    settings; what its optimizer remembers is not.
+
+    Args:
+        settings: any field of `nolr.recipes.Settings` that those still fit.
+
+    Raises:
+        BadInput: an unreadable or foreign file, or a setting that the run does not fit.
+    """
+    places = {name: settings[name] for name in PLACES if name in settings}
+    run = load(path, **places)
+    changed = _open(run.recipe, run.settings.with_values(settings))
+    if _layout(run) != _layout(changed):
+        before, after = run.settings.to_dict(), changed.settings.to_dict()
+        names = [name for name in sorted(after) if before[name] != after[name] and name != "dtype"]
+        raise BadInput(
+            f"{', '.join(names)} cannot change in the saved run {str(path)!r}: its parameters and "
+            "what its estimator remembers would not fit; leave it out, or name the recipe instead"
+        )
+    old, backend, dtype = run.state, changed.trainer.backend, changed.settings.dtype
+    state = old._replace(
+        vector=_moved(old.vector, backend, dtype),
+        optimizer=(),
+        estimator=_moved(old.estimator, backend, dtype),
+        best_vector=_moved(old.best_vector, backend, dtype),
+    )
+    return replace(changed, state=state, path=Path(path))
+
+
+def _layout(run: Run) -> list[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of the parameters, and shapes of what the estimator remembers."""
+    arrays = [(name, a) for theta in run.params for name, a in sorted(theta.items())]
+    arrays += [("", a) for evidence in run.state.estimator.evidence for a in evidence]
+    return [(name, tuple(array.shape)) for name, array in arrays]
+
+
+def _moved(tree: Any, backend: Backend, dtype: str) -> Any:
+    """Nested tuples of arrays and numbers, with the arrays on the backend in this dtype."""
+    if isinstance(tree, tuple):
+        parts = [_moved(part, backend, dtype) for part in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+    if isinstance(tree, int | float):
+        return tree
+    return backend.asarray(backend.to_host(tree), dtype)
 
 
 def _damaged(path: str | Path, why: object) -> BadInput:

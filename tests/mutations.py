@@ -30,9 +30,9 @@ from nolr.estimation import (
     Joint,
     LeaveGroupOut,
     LikelihoodRatio,
-    likelihood_ratio,
     perturbation,
     prediction,
+    preparation,
 )
 from nolr.estimation.stage import StageStep
 from nolr.graphs import GraphOperator
@@ -453,7 +453,7 @@ def beta_on_one_side(right, step):
     return 1.0
 
 
-@planted(likelihood_ratio, "predict", "dense", PREDICTED)
+@planted(preparation, "predict", "dense", PREDICTED)
 def prediction_not_added(right, *args):
     """ĝ is taken out, and never added again."""
     found = right(*args)
@@ -494,7 +494,7 @@ def gate_on_the_residual(right, step, score, weights):
     right(step, score * gate, weights)
 
 
-@planted(likelihood_ratio, "residual_weight", "dense", PREDICTED)
+@planted(preparation, "residual_weight", "dense", PREDICTED)
 def residual_at_half_its_weight(right, control_variate, loss):
     """λ = ½ is shrunk towards the prediction."""
     return 0.5

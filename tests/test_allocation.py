@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import certified
-import harness
 import numpy as np
 import pytest
 
 from nolr.activations import Tanh, identity
 from nolr.backends import get_backend
+from nolr.backends.numpy import host_generator
 from nolr.errors import BadInput
 from nolr.estimation import (
     Equal,
-    JacobianControlVariate,
     Joint,
-    LayerWise,
-    LeaveGroupOut,
-    LikelihoodRatio,
     Neyman,
     RandomTails,
 )
 from nolr.estimation.allocation import Portion, Tail
-from nolr.estimation.estimand import noised_together
 from nolr.layers import Conv2D, Dense, Flatten, GraphConv, SimpleRNN
 from nolr.network import Sequential
-from nolr.noise import Gaussian
-from nolr.sampling import Independent
 from nolr.tails import tail_costs
-from nolr.testing import BIASED, check_unbiased
 from nolr.testing.families import FAMILIES
-from nolr.types import Key
+from nolr.types import Key, Stream
 
 KEY = Key(0)
 
@@ -71,6 +62,20 @@ def test_neyman_counts_the_square_root_of_variance_over_cost():
     assert counts / counts[1] == pytest.approx([4, 1, 1], rel=0.01)
 
 
+def test_what_is_left_by_a_dear_tail_goes_to_a_cheap_one():
+    shares = Neyman().share([Tail(100.0, 10.0), Tail(1.0, 1.0)], 2, 1, KEY)
+    assert shares == [Portion(2), Portion(2)]
+    shares = Neyman().share([Tail(100.0, 10.0), Tail(1.0, 1.0)], 6, 1, KEY)
+    assert shares == [Portion(6), Portion(6)]
+    shares = Neyman().share([Tail(100.0, 10.0), Tail(0.1, 1.0)], 6, 1, KEY)
+    assert shares == [Portion(6), Portion(6)]  # 55 of work: five more of the first, and the rest
+
+
+def test_rounding_costs_no_group():
+    for groups in range(1, 12):
+        assert Neyman().share([Tail(1.0, 0.1)] * 3, groups, 1, KEY) == [Portion(groups)] * 3
+
+
 def test_neyman_without_figures_is_equal():
     assert Neyman().share([Tail(float("nan"), 1.0), Tail(2.0, 1.0)], 5, 1, KEY) == [Portion(5)] * 2
     assert Neyman().share([Tail(0.0, 1.0), Tail(0.0, 1.0)], 5, 1, KEY) == [Portion(5)] * 2
@@ -86,17 +91,44 @@ def test_neyman_leaves_every_tail_what_its_baseline_needs():
     assert shares == [Portion(14), Portion(2)]
 
 
+@dataclass(frozen=True)
+class Favoured(RandomTails):
+    """A fault: in one step of twelve the first tail needs no lot."""
+
+    def share(self, tails, groups, least, key):
+        if key.step % 12 == 0:
+            given = [Portion(groups, len(tails) / self.per_step), Portion(0, 0.0)]
+            return [*given[:1] * self.per_step, *given[1:] * (len(tails) - self.per_step)]
+        return super().share(tails, groups, least, key)
+
+
+def lots(allocation, tails, steps):
+    """The groups and importances of every step, (steps, tails) each."""
+    shares = [
+        allocation.share([Tail(1.0, 1.0)] * tails, 3, 1, KEY._replace(step=step))
+        for step in range(steps)
+    ]
+    return np.moveaxis(np.array(shares), 2, 0)
+
+
+def equally_often(chosen, chance):
+    """Whether all tails, (steps, tails), could have this chance."""
+    count, steps = chosen.sum(axis=0), len(chosen)
+    return np.abs(count - steps * chance).max() < 5 * np.sqrt(steps * chance * (1 - chance))
+
+
 def test_random_tails_are_chosen_equally_often_and_count_for_it():
-    tails = [Tail(1.0, 1.0)] * 5
-    shares = [RandomTails(2).share(tails, 3, 1, KEY._replace(step=step)) for step in range(4000)]
-    groups = np.array([[portion.groups for portion in share] for share in shares])
-    importance = np.array([[portion.importance for portion in share] for share in shares])
+    """A chance that is off by 5 % would be seen."""
+    groups, importance = lots(RandomTails(2), 5, 15_000)
     assert ((groups > 0).sum(axis=1) == 2).all()
     assert set(groups.reshape(-1)) == {0, 3}
     assert (importance == np.where(groups > 0, 2.5, 0.0)).all()
-    # 4000 draws with probability 0.4: the standard error is 31; all pairs occur.
-    assert (groups > 0).sum(axis=0) == pytest.approx([1600] * 5, abs=140)
-    assert len({tuple(np.nonzero(row)[0]) for row in groups}) == 10
+    assert equally_often(groups > 0, 0.4)
+    pairs = (groups > 0) @ (1 << np.arange(5))
+    assert equally_often(pairs[:, None] == np.unique(pairs), 0.1)
+    assert len(np.unique(pairs)) == 10
+    favoured, _ = lots(Favoured(2), 5, 5000)  # the control
+    assert not equally_often(favoured > 0, 0.4)
 
 
 def test_random_tails_are_the_same_for_every_worker_and_stage():
@@ -104,6 +136,18 @@ def test_random_tails_are_the_same_for_every_worker_and_stage():
     first = RandomTails(3).share(tails, 1, 1, KEY)
     assert RandomTails(3).share(tails, 1, 1, KEY._replace(block=1 << 16, stage=2)) == first
     assert RandomTails(7).share(tails, 2, 1, KEY) == [Portion(2)] * 7
+
+
+def test_a_lot_knows_nothing_of_the_noise_of_its_step():
+    """Whose key it is given: it has a stream of its own."""
+    tails = [Tail(1.0, 1.0)] * 7
+    streams = Stream.NOISE, Stream.PROBE, Stream.SHUFFLE
+    for step in range(8):
+        keys = [KEY._replace(step=step, stream=stream) for stream in streams]
+        first, *others = ([p.groups for p in RandomTails(3).share(tails, 1, 1, k)] for k in keys)
+        assert others == [first] * 2
+        noises = ([int(i in host_generator(k).permutation(7)[:3]) for i in range(7)] for k in keys)
+        assert first not in list(noises)
 
 
 @pytest.mark.parametrize("make", [lambda: RandomTails(0), lambda: Joint(0)])
@@ -140,231 +184,3 @@ def test_joint_noise_of_a_few_stages_goes_by_neighbours():
     assert Joint().passes([0, 1, 2]) == ((0, 1, 2),)
     assert Joint().passes([]) == Joint(2).passes([]) == ()
     assert "2 neighbouring stages" in Joint(2).estimand
-
-
-# --- in an estimator ------------------------------------------------------------------------------
-
-
-def warm(method, network, params, batch, loss, steps=8):
-    """A state with figures of every stage: random tails are not all measured in the first steps."""
-    state = replace(method, monitor_every=1).init(network, params, loss)
-    for step in range(steps):
-        _, state = replace(method, monitor_every=1)(
-            network, params, batch, loss, Key(7, step=step), state
-        )
-    return state
-
-
-def uneven(state):
-    """The same state, with the last stages far noisier than the first."""
-    spread = tuple(
-        merit._replace(signal=0.0, power=10.0**stage, weight=1.0)
-        for stage, merit in enumerate(state.spread)
-    )
-    return state._replace(spread=spread)
-
-
-def plain(**kwargs):
-    return LikelihoodRatio(Gaussian(harness.SIGMA), control_variate=None, **kwargs)
-
-
-def family(name):
-    case = FAMILIES[name]
-    params = case.network.init(3, get_backend("numpy"), "float64")
-    return case.network, params, (case.inputs, case.target), case.loss
-
-
-def test_neyman_gives_the_noisy_stage_more_and_costs_no_more():
-    network, params, batch, loss = family("dense")
-    method = plain(copies=16, allocation=Neyman())
-    state = uneven(warm(method, network, params, batch, loss))
-    estimate, _ = method(network, params, batch, loss, KEY, state)
-    copies = [figures.copies for figures in estimate.info.stages]
-    assert copies == sorted(copies)
-    assert copies[0] < 16 < copies[-1]
-    assert estimate.info.forward_passes == 1 + sum(copies)
-    costs = tail_costs(network, params)
-    assert np.dot(costs, copies) <= 16 * sum(costs)
-
-
-def test_random_tails_leave_the_others_without_a_residual():
-    network, params, batch, loss = family("dense")
-    method = plain(copies=4, allocation=RandomTails(1))
-    state = method.init(network, params, loss)
-    for step in range(5):
-        estimate, _ = method(network, params, batch, loss, KEY._replace(step=step), state)
-        copies = [figures.copies for figures in estimate.info.stages]
-        assert sorted(copies) == [0, 0, 4]
-        for stage, node in enumerate(network.stages):
-            there = [np.abs(array).max() > 0 for array in estimate.grads[node].values()]
-            assert all(there) if copies[stage] else not any(there)
-        assert estimate.info.forward_passes == 5
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("allocation", [Neyman(), RandomTails(2)], ids=repr)
-def test_workers_share_the_same_tails(workers, allocation):
-    network, params, batch, loss = family("dense")
-    method = plain(copies=8, allocation=allocation, workers=workers)
-    state = uneven(warm(method, network, params, batch, loss))
-    estimate, _ = method(network, params, batch, loss, KEY, state)
-    single, _ = replace(method, workers=1)(network, params, batch, loss, KEY, state)
-    assert [f.copies for f in estimate.info.stages] == [f.copies for f in single.info.stages]
-
-
-@pytest.mark.parametrize("name", ["dense", "recurrent"])
-@pytest.mark.parametrize("residual", [None, 1.0], ids=["plain", "variate"])
-def test_the_spread_is_the_variance_of_one_copy_whatever_their_number(name, residual):
-    """Of its noise alone: the samples differ, and half batches with them.
-
-    Variances of heavy tails, from the last 100 steps or so: they are known to 15 %.
-    """
-    network, params, (x, target), loss = family(name)
-    rng = np.random.default_rng(5)
-    batch = rng.normal(size=(60, *x.shape[1:])), np.resize(target, (60, *target.shape[1:]))
-    variate = None if residual is None else JacobianControlVariate(residual)
-
-    def measured(copies, allocation, steps=150, **kwargs):
-        method = LikelihoodRatio(
-            Gaussian(harness.SIGMA),
-            copies,
-            control_variate=variate,
-            allocation=allocation,
-            monitor_every=1,
-            **kwargs,
-        )
-        state = method.init(network, params, loss)
-        if variate is not None:
-            state = state._replace(evidence=taught)
-        draws = []
-        for step in range(steps):
-            estimate, new = method(network, params, batch, loss, Key(7, step=step), state)
-            state = state._replace(spread=new.spread)  # what was learned stays as it is
-            draws.append(
-                [
-                    np.concatenate([a.ravel() for a in estimate.grads[node].values()])
-                    for node in network.stages
-                ]
-            )
-        real = [np.var([d[i] for d in draws], axis=0).sum() for i in range(len(network.stages))]
-        return np.array([merit.variance for merit in state.spread]), copies * np.array(real)
-
-    if variate is not None:
-        taught = warm(
-            LikelihoodRatio(Gaussian(harness.SIGMA), control_variate=variate),
-            network,
-            params,
-            batch,
-            loss,
-            steps=100,
-        ).evidence
-    for copies, allocation, kwargs in (
-        (4, Equal(), {"workers": 2}),
-        (32, Equal(), {"block_bytes": 4096}),
-    ):
-        spread, real = measured(copies, allocation, **kwargs)
-        assert spread == pytest.approx(real, rel=0.45, abs=1e-12)
-    # Of random tails, where their turn is another source of variance, the same as of equal ones.
-    lot, _ = measured(8, RandomTails(1), steps=400)
-    assert lot == pytest.approx(real, rel=0.45, abs=1e-12)
-
-
-# --- unbiased -------------------------------------------------------------------------------------
-
-ALLOCATIONS = (Neyman(), RandomTails(1), RandomTails(2))
-
-
-@dataclass(frozen=True)
-class Unweighted(RandomTails):
-    """A fault: what is left out is not made up for."""
-
-    def share(self, tails, groups, least, key):
-        return [
-            portion._replace(importance=float(portion.groups > 0))
-            for portion in super().share(tails, groups, least, key)
-        ]
-
-
-def certify(name, method, adversarial=False):
-    """To 15 %, or to 25 % where a stage is chosen by lot: its turn is one number a draw, which no
-    number of rows averages out."""
-    by_lot = isinstance(method.allocation, RandomTails)
-    case = certified.FAMILIES[name]
-    batch = case.inputs, case.target
-    tiled = [np.concatenate([array] * 16) for array in batch]
-    state = uneven(warm(method, case.network, case.params, tiled, case.loss))
-    if adversarial:  # a prediction that leaves much to the residual
-        state = harness.adversarial(method, case)
-    noised = noised_together(method.schedule, method.control_variate, case.network, case.loss)
-    return check_unbiased(
-        method,
-        case.network,
-        case.params,
-        batch,
-        case.loss,
-        reference=certified.exact_gradient(name, noised),
-        tolerance=0.25 if by_lot else 0.15,
-        error_rate=harness.SHARE,
-        rows=1 << 9 if by_lot else 1 << 13,
-        state=state,
-    )
-
-
-COMBINATIONS = [
-    *itertools.product(["dense"], [LayerWise(), Joint(2)], ALLOCATIONS, [None, 1.0]),
-    *itertools.product(["recurrent"], [LayerWise()], [RandomTails(1)], [None, 1.0]),
-]
-
-
-@pytest.mark.parametrize(("name", "schedule", "allocation", "residual"), COMBINATIONS, ids=str)
-def test_every_allocation_has_its_certificate(name, schedule, allocation, residual):
-    variate = None if residual is None else JacobianControlVariate(residual)
-    sigma = certified.FAMILIES[name].sigma
-    method = LikelihoodRatio(
-        Gaussian(sigma), 4, schedule=schedule, control_variate=variate, allocation=allocation
-    )
-    certify(name, method).raise_unless_unbiased()
-
-
-@pytest.mark.parametrize("allocation", ALLOCATIONS, ids=repr)
-def test_single_copies_and_a_baseline_of_others(allocation):
-    method = LikelihoodRatio(
-        Gaussian(certified.FAMILIES["dense"].sigma),
-        4,
-        sampler=Independent(),
-        baseline=LeaveGroupOut(),
-        control_variate=None,
-        allocation=allocation,
-    )
-    certify("dense", method).raise_unless_unbiased()
-
-
-@pytest.mark.parametrize("name", ["dense", "recurrent"])
-@pytest.mark.parametrize("residual", [None, 1.0], ids=["plain", "variate"])
-def test_importance_that_is_forgotten_is_found(name, residual):
-    variate = None if residual is None else JacobianControlVariate(residual)
-    sigma = certified.FAMILIES[name].sigma
-    method = LikelihoodRatio(Gaussian(sigma), 4, control_variate=variate, allocation=Unweighted(1))
-    assert certify(name, method, adversarial=True).verdict == BIASED
-
-
-# --- what it is good for --------------------------------------------------------------------------
-
-
-def test_neyman_takes_off_variance_at_equal_cost():
-    network, params, (x, target), loss = family("dense")
-    params = ({k: 6.0 * v for k, v in params[0].items()}, *params[1:])
-    batch = np.tile(x, (50, 1)), np.tile(target, 50)
-
-    def total(allocation):
-        method = plain(copies=16, allocation=allocation)
-        state = warm(method, network, params, batch, loss, steps=40)
-        draws = [
-            harness.flat(
-                method(network, params, batch, loss, Key(9, step=step), state)[0].grads, network
-            )
-            for step in range(300)
-        ]
-        return np.var(draws, axis=0).sum()
-
-    assert total(Neyman()) < 0.95 * total(Equal())

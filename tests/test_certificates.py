@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from types import SimpleNamespace
 
 import certified
 import harness
 import numpy as np
 import pytest
+from controls import TOLERANCE, Remembered, assert_certified
 from harness import SHARE
 
 from nolr.errors import BadInput
@@ -33,8 +33,6 @@ from nolr.noise import Gaussian
 from nolr.sampling import Antithetic, Independent, Orthogonal, Sobol
 from nolr.testing import BIASED, UNBIASED, check_unbiased
 
-TOLERANCE = 0.05
-PLANTED = 1.1  # times the estimate of a stage: twice what is tolerated
 ROWS = {1: 768, 2: 384}  # of a draw, by the copies in a group; more would leave the cache
 MOST_DRAWS = 1600
 
@@ -93,23 +91,6 @@ def certify(name, method, reference, state, signs=2):
     )
 
 
-class Remembered:
-    """An estimator whose draws can be looked at again, with a fault in one stage."""
-
-    def __init__(self, estimator):
-        self.estimator, self.seen, self.faulty = estimator, {}, None
-
-    def __call__(self, network, params, batch, loss, key, state):
-        if key not in self.seen:
-            args = network, params, batch, loss, key, state
-            self.seen[key] = self.estimator(*args)[0].grads
-        grads = list(self.seen[key])
-        if self.faulty is not None:
-            node = network.stages[self.faulty]
-            grads[node] = {name: PLANTED * array for name, array in grads[node].items()}
-        return SimpleNamespace(grads=grads), state
-
-
 # --- what is unbiased -----------------------------------------------------------------------------
 
 
@@ -130,18 +111,9 @@ def test_every_claim_has_its_certificate(name, sampler, schedule, baseline, vari
     method = method_of(name, sampler, schedule, baseline, CONTROL_VARIATES[variate])
     case = certified.FAMILIES[name]
     assert method.estimand(case.network, case.loss).endswith("unbiased")
-    draws, truth, state = Remembered(method), truth_of(name, method), state_of(name, method)
-    known = truth, state, len(sampler.signs)
-    certificate = certify(name, draws, *known)
-    certificate.raise_unless_unbiased()
-    assert all(found.bound <= TOLERANCE for found in certificate.findings)
-    for stage in case.stages:  # the control: the same draws with a planted fault
-        draws.faulty = stage
-        verdicts = {}
-        for found in certify(name, draws, *known).findings:
-            verdicts.setdefault(found.stage, set()).add(found.verdict)
-        assert BIASED in verdicts.pop(stage)
-        assert BIASED not in set().union(*verdicts.values())
+    truth, state = truth_of(name, method), state_of(name, method)
+    signs = len(sampler.signs)
+    assert_certified(lambda draws: certify(name, draws, truth, state, signs), method, case.stages)
 
 
 @pytest.mark.parametrize("sampler", [Orthogonal(), Sobol()], ids=lambda s: type(s).__name__)

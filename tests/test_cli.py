@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import nolr
+import nolr.__main__
 from nolr.cli import main
 from nolr.data import load_digits
 
@@ -193,6 +194,20 @@ def test_divergence_is_one_sentence_and_keeps_the_run(cli, tmp_path):
     assert code == 1
     assert "diverged in step" in err
     assert np.isfinite(nolr.load(tmp_path / "r.h5").state.vector).all()
+
+
+def test_an_interrupt_while_the_command_line_loads_is_one_sentence(monkeypatch, capsys):
+    class Interrupt:
+        def find_spec(self, name, path=None, target=None):
+            if name == "nolr.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "nolr.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupt(), *sys.meta_path])
+    with pytest.raises(SystemExit) as caught:
+        nolr.__main__.main()
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "nolr: error: interrupted\n"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")

@@ -128,7 +128,7 @@ def test_the_environment_names_the_folder(cli, toy, tmp_path, monkeypatch):
 
 def test_a_terminal_shows_bars(cli, toy, monkeypatch):
     monkeypatch.setattr(
-        cli_data, "_console", lambda: Console(force_terminal=True, width=120, color_system=None)
+        cli_data, "open_console", lambda: Console(force_terminal=True, width=120, color_system=None)
     )
     code, out, _ = cli("data", "fetch", "toy")
     assert code == 0

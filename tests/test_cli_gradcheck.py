@@ -60,6 +60,33 @@ def test_a_saved_run_is_checked_with_its_parameters(cli):  # noqa: F811
     code, out, err = cli("gradcheck", "run.h5", "--samples", "2", "--draws", "64")
     assert (code, err) == (0, "")
     assert "run.h5: biased" in out
+    few = ("--samples", "2", "--draws", "64", "--json", "found.json")
+    verdicts = []
+    for backend in ("numpy", "array-api-strict"):  # the memory moves with the parameters
+        more = ("--set", f"backend={backend}", "--set", "noise_source=host")
+        assert cli("gradcheck", "run.h5", *few, *more)[0] == 0
+        verdicts.append(
+            [f["verdict"] for f in json.loads(Path("found.json").read_text())["findings"]]
+        )
+    assert verdicts[0] == verdicts[1]
+
+
+def test_a_saved_run_is_neither_written_over_nor_given_settings_that_do_not_fit(cli):  # noqa: F811
+    cli("train", *FAST, "--out", "run.h5")
+    before = {path: path.read_bytes() for path in Path().iterdir()}
+    for words, message in (
+        (("--json", "run.h5"), "'run.h5' would be written over 'run.h5'"),
+        (("--json", "./run.h5"), "would be written over 'run.h5'"),
+        (("--json", "run.png"), "would be written over 'run.png'"),
+        (("--set", "hidden=32"), "hidden cannot change in the saved run 'run.h5'"),
+        (("--set", "hidden=32,32,32"), "hidden cannot change in the saved run 'run.h5'"),
+        (("--set", "loss=zero-one", "--residual", "1"), "loss, residual cannot change in the"),
+    ):
+        code, _, err = cli("gradcheck", "run.h5", *words)
+        assert code == 2
+        assert message in err
+        assert err.count("\n") == 1
+        assert {path: path.read_bytes() for path in Path().iterdir()} == before
 
 
 @pytest.mark.parametrize(
@@ -69,7 +96,12 @@ def test_a_saved_run_is_checked_with_its_parameters(cli):  # noqa: F811
         (("digits-dense", "--samples", "0"), "--samples must be at least 1"),
         (("digits-dense", "--tolerance", "2"), "tolerance must lie between 0 and 1"),
         (("digits-dense", "--draws", "3"), "max_draws must be at least 64"),
+        (("digits-dense", "--samples", "100000"), "--samples must be at most 1293"),
         (("digits-dense", "--set", "nonsense"), "--set expected KEY=VALUE"),
+        (
+            ("digits-dense", "--residual", "0.5", "--set", "residual=1"),
+            "residual is given twice, as --residual and with --set",
+        ),
     ],
 )
 def test_bad_arguments_are_one_sentence(cli, arguments, words):  # noqa: F811

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from test_cli import FAST, cli  # noqa: F401
 
+from nolr.cli_study import _known_words
+from nolr.laboratory import figures
+
 QUICK = (
     "--set", "hidden=6", "--samples", "12", "--copies", "2,4", "--draws", "3",
     "--estimators", "default,plain antithetic,forward gradient",
@@ -76,6 +79,62 @@ def test_a_saved_run_is_studied_as_it_is(cli):  # noqa: F811
         assert message in err
 
 
+def test_an_interrupt_while_it_is_written_keeps_the_older_study_whole(cli, monkeypatch):  # noqa: F811
+    words = ("study", "variance", "digits-dense", *QUICK, "--checkpoints", "start", "--no-sweeps")
+    assert cli(*words, "--out", "found")[0] == 0
+    before = {path: path.read_bytes() for path in Path("found").iterdir()}
+    assert len(before) == 5
+
+    def interrupt(study):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(figures, "draw_bias", interrupt)  # the last but one of its files
+    code, _, err = cli(*words, "--out", "found", "--overwrite", "--seed", "7")
+    assert code == 130
+    assert "interrupted" in err
+    assert {path: path.read_bytes() for path in Path("found").iterdir()} == before
+    monkeypatch.undo()
+
+
+def test_a_name_with_a_comma_can_be_chosen(cli):  # noqa: F811
+    words = ("--checkpoints", "start", "--no-sweeps", "--out", "found", *QUICK[:-1])
+    names = "default,memory anew, plain antithetic"
+    assert cli("study", "variance", "digits-dense", *words, names)[0] == 0
+    record = json.loads(Path("found/variance.json").read_text())
+    assert list(record["estimators"]) == ["default, memory anew", "plain antithetic"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b", ("a", "b")),
+        (" a , b,", ("a", "b")),
+        ("a, x", ("a, x",)),
+        ("a,a,x,y", ("a", "a, x, y")),
+        ("x,a,y", ("x", "a", "y")),
+        ("", ()),
+    ],
+)
+def test_words_are_the_longest_names(text, words):
+    assert _known_words(text, ["a", "a, x", "a, x, y", "b"]) == words
+
+
+def test_a_refused_study_leaves_nothing_behind(cli, tmp_path):  # noqa: F811
+    code, _, err = cli("study", "variance", "mnist-dense", "--data-dir", "nowhere")
+    assert code == 2
+    assert err.count("\n") == 1
+    code, _, err = cli("study", "variance", "digits-dense", "--estimators", "defualt")
+    assert code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_is_not_written_over_its_run(cli):  # noqa: F811
+    assert cli("train", *FAST, "--out", "variance.h5")[0] == 0
+    code, _, err = cli("study", "variance", "variance.h5", "--out", ".", "--overwrite")
+    assert code == 2
+    assert "'variance.png' would be written over" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -90,6 +149,20 @@ def test_a_saved_run_is_studied_as_it_is(cli):  # noqa: F811
         (("digits-dense", "--epochs", "0"), "epochs must be at least 1"),
         (("digits-dense", "--set", "nonsense"), "--set expected KEY=VALUE"),
         (("digits-dense", "--out", "file"), "cannot write into"),
+        (("digits-dense", "--out", ""), "--out is empty"),
+        (("digits-dense", "--samples", "100000"), "--samples must be at most 1293"),
+        (("digits-dense", "--epochs", "1", "--set", "epochs=1"), "epochs is given twice"),
+        (("digits-dense", "--seed", "1", "--set", "seed=1"), "seed is given twice"),
+        (("digits-dense", "--seed", "4294967296"), "seed must be at most 4294967295"),
+        (("digits-dense", "--estimators", "memory anew"), "did you mean 'default, memory anew'"),
+        (
+            ("digits-dense", "--copies", "3", "--estimators", "plain antithetic"),
+            "none of the estimators can have 3 copies: try 2",
+        ),
+        (
+            ("digits-dense", "--set", "control_variate=none", "--estimators", "λ = 1"),
+            "'λ = 1': of this recipe that is its own estimator once more",
+        ),
     ],
 )
 def test_bad_arguments_are_one_sentence_before_any_work(cli, arguments, words):  # noqa: F811

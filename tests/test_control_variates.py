@@ -102,6 +102,9 @@ def test_no_evidence_predicts_nothing():
     start = control_variate.init(get_backend("numpy"), 2, 3, np.float32)
     assert not control_variate.jacobian(start).any()
     assert control_variate.beta(start) == 0
+    assert control_variate.beta(start, first=1.0) == 1  # where J̄ need not be learned
+    known = start._replace(covariance=np.float32(0.25), power=np.float32(0.5))
+    assert control_variate.beta(known, first=1.0) == control_variate.beta(known) == 0.5
 
 
 @pytest.mark.parametrize(("covariance", "beta"), [(-1.0, 0.0), (0.5, 0.25), (9.0, 1.0)])

@@ -58,6 +58,7 @@ RANK = {
     "runs": 14,
     "plots": 14,
     "progress": 14,
+    "cli_console": 14,
     "cli_settings": 14,
     "laboratory": 15,
     "cli_data": 15,

@@ -20,6 +20,7 @@ from nolr.estimation import (
     ForwardGradient,
     JacobianControlVariate,
     Joint,
+    LeaveGroupOut,
     LikelihoodRatio,
 )
 from nolr.laboratory import ROSTER, find_checkpoints, open_subject, run_study
@@ -39,6 +40,7 @@ from nolr.layers import LIF, Conv2D, Dense, Embedding, Flatten, MaxPool2D, MeanO
 from nolr.losses import CrossEntropy, MeanSquaredError, ZeroOne
 from nolr.network import Residual, Sequential
 from nolr.noise import Gaussian
+from nolr.sampling import Independent
 
 NUMPY = get_backend("numpy")
 STUDIES = Path(__file__).parents[1] / "examples" / "studies"
@@ -602,6 +604,34 @@ def test_a_memory_is_learned_anew_for_every_draw(subject):
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other.evidence[0].moment).max() > 1e-3
     assert memories_of(subject, place, kinds["λ = 1"])(3) is place.memory
+
+
+def test_a_credit_that_is_exact_serves_those_who_have_learned_nothing_of_it(subject):
+    """The recipe's own estimator has no noise in the last stage; λ = 1 has, and its memory."""
+    (place,) = find_checkpoints(subject, ("start",))
+    exact, entries = exact_at(subject, place), {entry.name: entry for entry in ROSTER}
+    last = {}
+    for name in ("λ = 1", "plain antithetic"):
+        memories = memories_of(subject, place, entries[name])
+        last[name] = measure(subject, place, exact, entries[name], 2, 4, memories)[-1]
+    assert last["λ = 1"].cosine_clean > 0.99 > last["plain antithetic"].cosine_clean + 0.2
+
+
+def test_whatever_the_recipe_draws_its_entries_can_be_built_or_are_left_out(subject):
+    coupled = ("plain orthogonal", "plain Sobol")  # which have no use for a baseline of groups
+    for own in (
+        LikelihoodRatio(sampler=Independent(), copies=1),
+        LikelihoodRatio(sampler=Independent(), copies=3),
+        LikelihoodRatio(baseline=LeaveGroupOut(), copies=4),
+        LikelihoodRatio(sampler=Independent(), baseline=LeaveGroupOut(), copies=2),
+    ):
+        there = replace(subject, trainer=replace(subject.trainer, estimator=own))
+        (place,) = find_checkpoints(subject, ("start",))
+        found = run_study(there, (place,), copies=(1, 2, 4), draws=3, sweeps=False)
+        missing = {entry.name for entry in found.entries} - {row.estimator for row in found.rows}
+        grouped = isinstance(own.baseline, LeaveGroupOut)
+        assert missing >= (set(coupled) if grouped else set())
+        assert "plain antithetic" not in missing
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 import nolr
+from nolr.backends import backend_of
 from nolr.data import load_digits
 from nolr.errors import BadInput
 from nolr.interchange import read_run
+from nolr.runs import reopen
 
 SHORT = {"epochs": 3, "hidden": "16,8"}
 
@@ -179,6 +181,50 @@ def test_a_run_can_be_read_where_its_backend_is_not_at_hand(tmp_path):
     if "available, " not in nolr.find_backends()["cupy"]:
         with pytest.raises(BadInput, match=r"^backend 'cupy'"):  # and not: damaged
             nolr.load(path)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "run.h5"
+    return nolr.train(out=path, epochs=1, hidden="6,7", control_variate="none")
+
+
+def test_a_run_is_looked_at_with_other_settings(saved):
+    changes = {"optimizer": "sgd", "dtype": "float64", "residual": 1.0, "epochs": 9}
+    run = reopen(saved.path, changes)
+    assert {name: getattr(run.settings, name) for name in changes} == changes
+    for theta, old in zip(run.params, saved.params, strict=True):
+        for name, array in theta.items():
+            assert array.dtype == np.float64
+            np.testing.assert_array_equal(array, old[name])
+    evidence = [a for one in run.state.estimator.evidence for a in one]
+    assert {array.dtype for array in evidence} == {np.dtype("float64")}
+    assert run.test_accuracy == saved.test_accuracy
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"hidden": "6"},
+        {"hidden": "1,37"},  # as many parameters, 519, and none of the same shape
+        {"hidden": "6,7,7"},
+        {"loss": "zero-one"},
+    ],
+)
+def test_a_run_is_not_looked_at_with_settings_that_it_does_not_fit(saved, settings):
+    (name,) = settings
+    with pytest.raises(BadInput, match=f"^{name} cannot change in the saved run"):
+        reopen(saved.path, settings | {"dtype": "float64", "backend": "numpy"})
+
+
+def test_a_run_is_moved_to_another_backend_with_all_it_remembers(saved, other_backend):
+    run = reopen(saved.path, {"backend": other_backend.name, "dtype": "float64"})
+    old = reopen(saved.path, {"dtype": "float64"})
+    moved = [run.state.vector, *(a for one in run.state.estimator.evidence for a in one)]
+    stayed = [old.state.vector, *(a for one in old.state.estimator.evidence for a in one)]
+    for array, same in zip(moved, stayed, strict=True):
+        assert backend_of(array) is other_backend
+        np.testing.assert_array_equal(other_backend.to_host(array), same)
 
 
 def edit(path, change):

@@ -127,14 +127,19 @@ class JacobianControlVariate:
         ridge = self.ridge * namespace(energy).mean(energy) + TINY
         return evidence.moment / (energy + ridge)
 
-    def beta(self, evidence: Evidence) -> Array:
+    def beta(self, evidence: Evidence, first: float = 0.0) -> Array:
         """β = Cov/Var, clipped to [0, 1].
 
-        0 as long as nothing has been predicted, or where the evidence speaks against the
-        prediction: with λ = 0 the stage's gradient is then 0.
+        0 where the evidence speaks against the prediction: with λ = 0 the stage's gradient is then
+        0.
+
+        Args:
+            first: β as long as nothing has been predicted: 1 where the prediction is known to be
+                good before anything is learned.
         """
         xp = namespace(evidence.power)
-        return xp.minimum(xp.maximum(evidence.covariance / (evidence.power + TINY), 0.0), 1.0)
+        slope = (evidence.covariance + first * TINY) / (evidence.power + TINY)
+        return xp.minimum(xp.maximum(slope, 0.0), 1.0)
 
     def observe(
         self,

@@ -114,7 +114,7 @@ def predict(
         samples: of the whole batch, of which this may be a part.
     """
     xp, jacobian = namespace(error), None
-    beta = control_variate.beta(evidence) if noised else 1.0
+    beta = control_variate.beta(evidence, first=float(exact)) if noised else 1.0
     felt = error * (beta / samples)  # scaled here, where arrays are small
     if not exact:
         jacobian = control_variate.jacobian(evidence)

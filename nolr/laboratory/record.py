@@ -104,9 +104,10 @@ def as_table(study: Study, checkpoint: str) -> Table:
 def as_markdown(study: Study, command: str) -> bytes:
     """The tables as Markdown, with what a reader has to know."""
     subject = study.subject
+    samples = subject.batch[0].shape[0]
     texts = [
         f"# Variance of gradient estimators: {subject.recipe.name}, seed {subject.settings.seed}",
-        f"`{command}`, {processor()}, {subject.batch[0].shape[0]} samples.",
+        f"`{command}`, {processor()}, {samples} sample{'s' * (samples != 1)}.",
     ]
     for checkpoint in study.checkpoints:
         texts += [

@@ -28,6 +28,8 @@ __all__ = ["ROSTER", "Entry", "choose_entries"]
 
 Make = Callable[[LikelihoodRatio, int], Any]
 
+EXAMPLES = (2, 4, 1)  # a pair, two pairs, a single copy
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -59,6 +61,11 @@ class Entry:
         except BadInput:
             return None
 
+    def example(self, own: LikelihoodRatio) -> Any:
+        """The estimator with any number of copies that it can have, or None if there is none."""
+        built = (self.build(own, copies) for copies in (own.copies, *EXAMPLES))
+        return next((estimator for estimator in built if estimator is not None), None)
+
 
 def _own(own: LikelihoodRatio, copies: int) -> LikelihoodRatio:
     return replace(own, copies=copies)
@@ -70,8 +77,8 @@ def _unbiased(own: LikelihoodRatio, copies: int) -> LikelihoodRatio:
 
 
 def _plain(own: LikelihoodRatio, copies: int, **changes: Any) -> LikelihoodRatio:
-    plain = replace(own, sampler=Antithetic(), schedule=LayerWise(), control_variate=None)
-    return replace(plain, copies=copies, **changes)
+    plain: dict[str, Any] = {"sampler": Antithetic(), "schedule": LayerWise()}
+    return replace(own, **(plain | {"control_variate": None, "copies": copies} | changes))
 
 
 def _with(**changes: Any) -> Make:

@@ -8,6 +8,7 @@ from math import prod
 
 from nolr.environment import limit_threads
 from nolr.errors import BadInput
+from nolr.estimation import LikelihoodRatio
 from nolr.laboratory.exact import Exact
 from nolr.laboratory.measure import Row, measure, memories_of
 from nolr.laboratory.roster import Entry, choose_entries
@@ -15,7 +16,7 @@ from nolr.laboratory.smoothing import CLEAN, Smoothing, smoothings
 from nolr.laboratory.subject import Checkpoint, Subject
 from nolr.laboratory.sweeps import Point, exact_at, sweep_depth, sweep_noise, sweep_stages
 
-__all__ = ["ExactRow", "Study", "check_numbers", "run_study"]
+__all__ = ["ExactRow", "Study", "check_numbers", "run_study", "usable_entries"]
 
 SWEPT = {  # entries that a sweep compares
     "noise": ("default", "λ = 1", "plain antithetic"),
@@ -92,7 +93,7 @@ def run_study(
     """
     check_numbers(copies, draws)
     copies = tuple(sorted(set(copies)))
-    entries = choose_entries(estimators, subject.own)
+    entries = usable_entries(estimators, subject.own, copies)
     with limit_threads(subject.settings.threads):
         return _run(subject, tuple(checkpoints), entries, copies, draws, sweeps, say)
 
@@ -115,9 +116,6 @@ def _run(
             for count in copies:
                 say(f"{checkpoint.name}: {entry.name}, {count} copies")
                 rows += measure(subject, checkpoint, exact, entry, count, draws, memories)
-        if not rows:
-            counts = " or ".join(map(str, copies))
-            raise BadInput(f"none of the estimators can have {counts} copies: try 2, in pairs")
         exact_rows += _exact_rows(checkpoint, exact, entries, subject)
     found: dict[str, tuple[Point, ...]] = {}
     remarks: list[str] = []
@@ -159,6 +157,35 @@ def check_numbers(copies: Sequence[int], draws: int) -> None:
         raise BadInput(f"draws must be at least 3, got {draws}: a variance and its error need them")
 
 
+def usable_entries(
+    names: Sequence[str], own: LikelihoodRatio, copies: Sequence[int]
+) -> tuple[Entry, ...]:
+    """The entries of these names, or all, some of which can have some of the numbers of copies.
+
+    Args:
+        own: the recipe's own estimator; nothing else of a subject is needed.
+
+    Raises:
+        BadInput: there is no entry of a name, nothing to compare, or nobody can have the copies.
+    """
+    entries = choose_entries(names, own)
+    if not entries:
+        raise BadInput(
+            f"{' and '.join(map(repr, names))}: of this recipe that is its own estimator once "
+            "more, or needs a control variate, which it has not; choose others, such as 'default'"
+        )
+
+    def possible(count: int) -> bool:
+        return any(entry.build(own, count) is not None for entry in entries)
+
+    if not any(map(possible, copies)):
+        counts = " or ".join(map(str, copies))
+        other = next(filter(possible, (2, own.copies, 4, 1)), None)
+        advice = "choose other estimators" if other is None else f"try {other}"
+        raise BadInput(f"none of the estimators can have {counts} copies: {advice}")
+    return entries
+
+
 def _exact_rows(
     checkpoint: Checkpoint, exact: Exact, entries: Sequence[Entry], subject: Subject
 ) -> Iterator[ExactRow]:
@@ -168,9 +195,8 @@ def _exact_rows(
     for stage in range(len(network.stages)):
         used[stage, CLEAN] = None
     for entry in entries:
-        estimator = entry.build(own, own.copies) or entry.build(own, 2)
-        for stage, smoothing in enumerate(smoothings(estimator, network, subject.loss)):
-            used[stage, smoothing] = None
+        if (estimator := entry.example(own)) is not None:
+            used |= dict.fromkeys(enumerate(smoothings(estimator, network, subject.loss)))
     for stage, smoothing in used:
         found = exact.stage(stage, smoothing)
         parameters = checkpoint.params[network.stages[stage]].values()

@@ -17,7 +17,7 @@ from nolr.laboratory.noised_runs import Problem
 from nolr.network import Sequential
 from nolr.optimizers import unravel
 from nolr.recipes import Recipe, Settings, build_trainer, get_recipe
-from nolr.runs import load
+from nolr.runs import reopen
 from nolr.testing.directions import to_host
 from nolr.training import Trainer
 from nolr.training_state import TrainState
@@ -132,32 +132,16 @@ def open_subject(
     """
     if samples < 1:
         raise BadInput(f"samples must be at least 1, got {samples}: 64 are a good batch")
-    wishes, saved = dict(settings), None
     if Path(target).is_file():
         if epochs is not None:
             raise BadInput("epochs are of a training: leave them out for a saved run")
-        places = ("backend", "data_dir", "threads")
-        run = load(target, **{name: wishes.pop(name) for name in places if name in wishes})
-        recipe, chosen, saved = run.recipe, run.settings.with_values(wishes), run.state
-    else:
-        if epochs is not None:
-            wishes["epochs"] = epochs
-        recipe = get_recipe(target)
-        chosen = recipe.settings.with_values(wishes)
-    chosen = recipe.settle(chosen)
+        run = reopen(target, settings)
+        return make_subject(target, run.recipe, run.settings, run.trainer, samples, run.state)
+    recipe = get_recipe(target)
+    wishes = dict(settings) if epochs is None else {**settings, "epochs": epochs}
+    chosen = recipe.settle(recipe.settings.with_values(wishes))
     trainer = build_trainer(chosen, recipe.build(chosen), recipe.data(chosen))
-    if saved is not None and _shapes(saved) != _shapes(trainer.init()):
-        raise BadInput(
-            f"{', '.join(sorted(wishes))} cannot change in the saved run {target!r}: its "
-            "parameters and what its estimator remembers would not fit; study the recipe instead"
-        )
-    return make_subject(target, recipe, chosen, trainer, samples, saved)
-
-
-def _shapes(state: TrainState) -> list[tuple[int, ...]]:
-    """The shapes of all that a study needs of a state."""
-    arrays = [state.vector, *(a for evidence in state.estimator.evidence for a in evidence)]
-    return [tuple(array.shape) for array in arrays]
+    return make_subject(target, recipe, chosen, trainer, samples)
 
 
 def make_subject(

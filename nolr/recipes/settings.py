@@ -114,8 +114,8 @@ class Settings:
     validation_fraction: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**32:
-            raise BadInput(f"seed must lie in 0..{2**32 - 1}, got {self.seed}")
+        if not 0 <= self.seed <= LARGEST:
+            raise BadInput(f"seed must lie in 0..{LARGEST}, got {self.seed}")
         if self.threads < 0:
             raise BadInput(f"threads must be 0 (as BLAS likes) or more, got {self.threads}")
         for name, choices in CHOICES.items():
@@ -152,6 +152,8 @@ class Settings:
                 return float(value)
             if not isinstance(value, str):
                 raise ValueError
+        except _TooLarge:
+            raise BadInput(f"{name} must be at most {LARGEST}, got {value}") from None
         except (TypeError, ValueError, OverflowError):
             by_name = {
                 "hidden": "whole numbers like 128,64",
@@ -167,10 +169,16 @@ class Settings:
         return asdict(self)
 
 
+class _TooLarge(ValueError):
+    """A whole number beyond LARGEST."""
+
+
 def _read_int(value: Any) -> int:
     number = int(value)
-    if (not isinstance(value, str) and number != value) or abs(number) > LARGEST:
+    if not isinstance(value, str) and number != value:
         raise ValueError
+    if number > LARGEST:  # how small it may be depends on the setting
+        raise _TooLarge
     return number
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from math import ceil
 from typing import Any
 
+import numpy as np
+
 from nolr.augmentation import FeatureDropout
 from nolr.backends import get_backend
 from nolr.data.dataset import Split
@@ -29,6 +31,12 @@ def build_trainer(settings: Settings, network: Sequential, data: Split) -> Train
     """
     if settings.batch_size < 1:
         raise BadInput(f"batch_size must be at least 1, got {settings.batch_size}")
+    rounding = float(np.finfo(settings.dtype).eps)
+    if 0 < settings.sigma < rounding:
+        raise BadInput(
+            f"sigma {settings.sigma:g} is lost in the rounding of {settings.dtype}, "
+            f"{rounding:.1e}, beside pre-activations of order 1: choose a larger one, such as 0.01"
+        )
     if settings.schedule == "joint":
         keep_default(settings, "allocation", "in joint noise, which has a single tail")
     if settings.residual == 0 and settings.control_variate != "none":
