@@ -55,6 +55,7 @@ def gradcheck(
     """
     from nolr.files import write_atomically
     from nolr.testing import UNDECIDED
+    from nolr.testing.certificate import NO_GRADIENT
 
     if samples is not None and samples < 1:
         raise BadInput(f"--samples must be at least 1, got {samples}")
@@ -67,7 +68,10 @@ def gradcheck(
     console = open_console()
     console.print(_table(target, certificate))
     console.print(certificate.estimand, style="dim", soft_wrap=True)
-    if certificate.verdict == UNDECIDED:
+    open_ones = [found for found in certificate.findings if found.verdict == UNDECIDED]
+    if certificate.verdict == UNDECIDED and all(found.silent for found in open_ones):
+        console.print(f"undecided: {NO_GRADIENT}", style="dim", soft_wrap=True)
+    elif certificate.verdict == UNDECIDED:
         hint = f"undecided: more draws may tell, such as --draws {4 * draws}"
         console.print(hint, style="dim", soft_wrap=True)
 

@@ -119,16 +119,18 @@ class Sequential:
             object.__setattr__(self, name, value)  # the dataclass is frozen from here on
 
     def init(self, seed: int, backend: Backend, dtype: str = "float32") -> tuple[Params, ...]:
-        """Initial parameters of all nodes; drawn on the host, so the same on every backend."""
-        return tuple(
-            {
-                name: backend.asarray(array, dtype)
-                for name, array in node.init(Key(seed, Stream.INIT, stage=index)).items()
-            }
-            if node.trainable
-            else {}
-            for index, node in enumerate(self.nodes)
-        )
+        """Initial parameters of all nodes; drawn on the host, so the same on every backend.
+
+        Raises:
+            BadInput: a trainable layer has none.
+        """
+        found: list[Params] = []
+        for index, node in enumerate(self.nodes):
+            params: Params = {}
+            if node.trainable and not (params := node.init(Key(seed, Stream.INIT, stage=index))):
+                raise _without_parameters(index, node)
+            found.append({name: backend.asarray(array, dtype) for name, array in params.items()})
+        return tuple(found)
 
     def layer(self, stage: int) -> Layer:
         """The layer of a stage."""
@@ -151,9 +153,12 @@ class Sequential:
         """Return x in the dtype of the parameters.
 
         Raises:
-            BadInput: the shape does not fit, the batch is empty, or x is on another backend.
+            BadInput: the shape does not fit, the batch is empty, x is on another backend, or there
+                are no parameters.
         """
-        parameter = next(iter(params[self.stages[0]].values()))
+        parameter = next(iter(params[self.stages[0]].values()), None)
+        if parameter is None:
+            raise _without_parameters(self.stages[0], self.nodes[self.stages[0]])
         same_backend(parameters=parameter, x=x)
         if tuple(x.shape[1:]) != self.input_shape:
             raise BadInput(
@@ -187,6 +192,13 @@ class Sequential:
                 visits.append(Visit(state, drive, past))
                 state = (y, *state[1:])
         return Trace(state[0], tuple(visits), tuple(inputs))
+
+
+def _without_parameters(index: int, node: Node) -> BadInput:
+    return BadInput(
+        f"layer {index} ({type(node).__name__}) is trainable but has no parameters: let its init "
+        "give some, or make it a link without any (nolr.types.Fixed)"
+    )
 
 
 def _flatten(layers: Sequence[Layer | Fixed | Residual]) -> list[Node]:

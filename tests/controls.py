@@ -1,4 +1,4 @@
-"""A certificate and its control: the same draws with a fault in one stage are found biased there."""
+"""A certificate and its control: the same draws with a fault in a stage are found biased there."""
 
 from __future__ import annotations
 

@@ -314,6 +314,46 @@ class Remembers(Dense):
         return super().respond(params, drive + 1e-6 * (len(self.calls) % 7), noise)
 
 
+class StoredInput(Dense):
+    """Its pullback takes the input that its drive saw last, not the one that it is given."""
+
+    seen: ClassVar = {}
+
+    def drive(self, params, x):
+        self.seen[x.shape, x.dtype] = x
+        return super().drive(params, x)
+
+    def pullback(self, x, past, score):
+        return super().pullback(self.seen[x.shape, x.dtype], past, score)
+
+
+class StoredParams(Dense):
+    """Its gate takes the parameters of the last drive along."""
+
+    seen: ClassVar = []
+
+    def drive(self, params, x):
+        self.seen[:] = [params["b"]]
+        return super().drive(params, x)
+
+    def gate(self, drive, past, scale):
+        return super().gate(drive + 1e-7 * self.seen[0], past, scale)
+
+
+class WritesIntoInput(Dense):
+    def drive(self, params, x):
+        v = super().drive(params, x)
+        x *= 0.5
+        return v
+
+
+class WritesIntoScore(Dense):
+    def pullback(self, x, past, score):
+        pulled = super().pullback(x, past, score)
+        score *= 2.0
+        return pulled
+
+
 class ScaledWhenClean(Dense):
     def respond(self, params, drive, noise):
         return super().respond(params, 0.9 * drive if noise is None else drive, noise)
@@ -398,6 +438,10 @@ FAULTS = [
     (WritesIntoDrive(3, 2), (3,), "purity", ()),
     (WritesIntoParams(3, 2), (4, 3), "purity", ()),
     (Remembers(3, 2), (3,), "purity", ANY),
+    (StoredInput(3, 2), (3,), "purity", ()),
+    (StoredParams(3, 2), (3,), "purity", ()),
+    (WritesIntoInput(3, 2), (3,), "purity", ()),
+    (WritesIntoScore(3, 2), (3,), "purity", ()),
     (ScaledWhenClean(3, 2), (3,), "zero noise", ()),
     (AffineLie(3, 2), (3,), "affine", ()),
     (AffineSlope(3, 2, Identity()), (3,), "affine", ("gate",)),
@@ -507,8 +551,17 @@ def test_a_backend_that_is_not_installed_is_not_run(monkeypatch):
     ("options", "words"),
     [
         ({"backends": ("nump",)}, "no backend 'nump'; did you mean 'numpy'"),
+        (
+            {"backends": "torch"},
+            "backends must be a tuple of names, got 'torch': write ..torch",
+        ),
         ({"sigma": 0.0}, "sigma must be positive, got 0.0"),
-        ({"samples": 1}, "at least two samples, got 1"),
+        ({"sigma": "a"}, "sigma must be positive, got 'a'"),
+        ({"samples": 1}, "samples must be at least 2, got 1"),
+        ({"samples": 2.5}, "samples must be a whole number of at least 2, got 2.5"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"seed": None}, "seed must be a whole number of at least 0, got None"),
+        ({"input": np.zeros((1, 3))}, "at least two samples, got 1"),
         ({"input": np.zeros((4, 2))}, r"shape \(samples, 3\), got \(4, 2\)"),
     ],
     ids=str,
@@ -516,3 +569,17 @@ def test_a_backend_that_is_not_installed_is_not_run(monkeypatch):
 def test_what_cannot_be_checked_is_refused(options, words):
     with pytest.raises(BadInput, match=words):
         check_layer(Dense(3, 2), (3,), **options)
+
+
+@pytest.mark.parametrize(
+    ("input_shape", "words"),
+    [
+        (3, r"got 3: write \(3,\)"),
+        (("a",), r"got \('a',\)"),
+        ((0,), r"got \(0,\)"),
+        (None, "got None"),
+    ],
+)
+def test_a_shape_that_is_none_is_refused(input_shape, words):
+    with pytest.raises(BadInput, match=f"input_shape must be the shape of one sample, .* {words}"):
+        check_layer(Dense(3, 2), input_shape)

@@ -45,6 +45,14 @@ def test_too_few_draws_are_undecided_and_more_are_suggested(cli):  # noqa: F811
     assert "--draws 256" in out
 
 
+def test_a_loss_that_never_moves_leaves_nothing_to_tell(cli):  # noqa: F811
+    code, out, _ = cli("gradcheck", "digits-dense", "--draws", "64", "--set", "loss=zero-one")
+    assert code == 0
+    assert "digits-dense: undecided" in out
+    assert "undecided: a gradient of 0 tells nothing" in out
+    assert "--draws" not in out
+
+
 def test_a_large_network_has_fewer_rows_a_draw(cli, monkeypatch):  # noqa: F811
     rows = []
     for most in (1 << 22, 1 << 13):

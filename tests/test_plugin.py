@@ -80,6 +80,7 @@ def test_what_is_biased_fails_with_a_table_and_no_traceback(session):
             "estimand: *",
             "reference:  closed form",
             "draws:      64 of 2048 rows",
+            "batch:      2 samples, 1024 times; whoever couples *",
             "tolerance:  5 % of the norm of a stage's gradient",
             "error rate: 6.1e-07 over all directions and looks",
             "stage  parameter  direction *bias *bound * z  verdict",
@@ -235,6 +236,7 @@ def test_shares_never_add_up_to_more_than_the_whole():
         ("--nolr-error-rate=0", "--nolr-error-rate must lie between 0 and 1, got 0.0"),
         ("--nolr-error-rate=1", "--nolr-error-rate must lie between 0 and 1, got 1.0"),
         ("--nolr-certificates=0", "--nolr-certificates must be at least 1, got 0"),
+        ("--nolr-max-draws=63", "--nolr-max-draws must be at least 64, got 63: fewer conclude"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(session, option, words):

@@ -22,10 +22,9 @@ from math import exp, log, sqrt
 
 import numpy as np
 
-__all__ = ["FEWEST_DRAWS", "ConfidenceSequence"]
+from nolr.testing.certificate import FEWEST_DRAWS
 
-FEWEST_DRAWS = 64
-"""Before so many draws nothing is concluded: one that is not normal would show too late."""
+__all__ = ["FEWEST_DRAWS", "ConfidenceSequence"]
 
 
 class ConfidenceSequence:

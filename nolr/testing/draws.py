@@ -13,8 +13,9 @@ import numpy as np
 from nolr.backends import backend_of
 from nolr.errors import BadInput
 from nolr.network import Sequential
+from nolr.testing.calls import Calls
 from nolr.testing.directions import Projection, flat
-from nolr.types import Array, Key, Loss, Params
+from nolr.types import Array, Key, Params
 
 __all__ = ["Draws", "tiled", "warm"]
 
@@ -59,20 +60,13 @@ class Draws:
         return found
 
 
-def warm(
-    estimator: Any,
-    network: Sequential,
-    params: Sequence[Params],
-    batch: tuple[Array, Array],
-    loss: Loss,
-    seed: int,
-) -> Any:
+def warm(calls: Calls, seed: int) -> Any:
     """The state of an estimator that has learned for a few steps; None without any."""
-    if not hasattr(estimator, "init"):
+    state = calls.start()
+    if state is None:
         return None
-    state = estimator.init(network, params, loss)
     for step in range(WARM_UP):
-        _, state = estimator(network, params, batch, loss, Key(seed + 1, step=step), state)
+        _, state = calls(Key(seed + 1, step=step), state)
     return state
 
 

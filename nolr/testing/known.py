@@ -11,6 +11,7 @@ import numpy as np
 from nolr.errors import BadInput
 from nolr.network import Sequential
 from nolr.testing.directions import Direction, Projection, to_host
+from nolr.testing.layout import check_layout
 from nolr.types import Params
 
 __all__ = ["KnownGradient"]
@@ -26,7 +27,7 @@ class KnownGradient:
         grads: in the layout of the parameters, on any backend.
 
     Raises:
-        BadInput: a parameter has no entry, or one of another shape, or one that is not finite.
+        BadInput: it has another layout than the parameters, or an entry that is not finite.
     """
 
     network: Sequential
@@ -37,21 +38,12 @@ class KnownGradient:
     inaccuracy: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
-        if len(self.grads) != len(self.params):
-            raise BadInput(
-                f"the known gradient has {len(self.grads)} entries but the network "
-                f"{len(self.params)} nodes: give one dict of arrays for every node"
-            )
+        layout = tuple({name: a.shape for name, a in theta.items()} for theta in self.params)
+        fix = "give it the layout of the parameters"
+        check_layout("the known gradient", self.grads, layout, fix)
         for stage, node in enumerate(self.network.stages):
-            for name, array in self.params[node].items():
-                found = self.grads[node].get(name)
-                if found is None or tuple(found.shape) != array.shape:
-                    got = "nothing" if found is None else f"shape {tuple(found.shape)}"
-                    raise BadInput(
-                        f"the known gradient of {name!r} in stage {stage} must have the "
-                        f"parameter's shape {array.shape}, got {got}"
-                    )
-                if not np.isfinite(to_host(found)).all():
+            for name, array in self.grads[node].items():
+                if not np.isfinite(to_host(array)).all():
                     raise BadInput(
                         f"the known gradient of {name!r} in stage {stage} contains NaN or "
                         "infinity: replace them"

@@ -158,7 +158,7 @@ def check_zero_noise(e: Example) -> Iterator[str]:
 
 
 def check_purity(e: Example) -> Iterator[str]:
-    """The same arguments give the same results, and are left as they were."""
+    """The same arguments give the same results, whatever came between, and are left alone."""
     n, drive, noise = len(e.x), e.drive(), e.noise
     past, score = e.respond(drive, None)[1], e.normal("score", (n, *e.noise_shape))
     given_to = {"params": e.params, "drive": drive}
@@ -170,16 +170,35 @@ def check_purity(e: Example) -> Iterator[str]:
         ("gate", e.layer.gate, {"drive": drive, "past": past, "scale": e.sigma}),
         ("pullback", e.layer.pullback, {"x": e.x, "past": past, "score": score}),
     ]
+    found = {}
     for name, method, arguments in calls:
         given = own(arguments)
-        first = [own(array) for array in flat(method(*given.values()))]
+        found[name] = [own(array) for array in flat(method(*given.values()))]
         for argument, array in arguments.items():
             fix = "do not write into arguments; make an array of its own"
             for after, before in zip(flat(given[argument]), flat(array), strict=True):
                 yield from unequal(f"{argument} after {name}", after, before, fix)
-        fix = "hold no state and no generator; noise is an argument"
-        for again, before in zip(flat(method(*own(arguments).values())), first, strict=True):
-            yield from unequal(f"{name}, called again", again, before, fix)
+    fix = "hold no state and no generator; noise is an argument"
+    for name, method, arguments in calls:
+        for _, between, values in calls:  # a layer that remembers these gives itself away
+            between(*own(_others(e, values)).values())
+        again = flat(method(*own(arguments).values()))
+        for after, before in zip(again, found[name], strict=True):
+            yield from unequal(f"{name}, called again", after, before, fix)
+
+
+def _others(e: Example, arguments: dict[str, Array]) -> dict[str, Array]:
+    """Other values of the same shapes: other parameters, and rows in another order.
+
+    Rows that a user gave stay valid so, token numbers for one.
+    """
+    found = dict(arguments)
+    for name, value in arguments.items():
+        if name == "params":
+            found[name] = e.moved(value, "parameters in between", 0.5)
+        elif isinstance(value, np.ndarray):
+            found[name] = np.roll(value, 1, axis=0)
+    return found
 
 
 def check_agreement(e: Example, backend: Backend) -> Iterator[str]:

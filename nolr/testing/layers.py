@@ -16,7 +16,10 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
+from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +29,7 @@ from nolr.testing.layer_claims import CLAIMS
 from nolr.testing.layer_example import Broken, Example, NotRun
 from nolr.testing.layer_interface import INTERFACE, check_agreement
 from nolr.testing.layer_noise import NOISE
+from nolr.testing.numbers import check_whole
 from nolr.types import Array, Layer, Shape
 
 __all__ = ["FAILED", "NOT_RUN", "PASSED", "CheckResult", "LayerReport", "check_layer"]
@@ -122,18 +126,14 @@ def check_layer(
         sigma: σ of the noise, in units of the pre-activation; also that of the gate.
 
     Raises:
-        BadInput: fewer than two samples, inputs of another shape, σ not positive, or an unknown
-            backend.
+        BadInput: fewer than two samples, inputs of another shape, σ not positive, a shape or seed
+            that is none, or an unknown backend.
 
     >>> from nolr.layers import Dense
     >>> check_layer(Dense(3, 5), (3,)).passed
     True
     """
-    if not sigma > 0:
-        raise BadInput(f"sigma must be positive, got {sigma}")
-    for name in backends:
-        if name not in NAMES:
-            raise BadInput(f"there is no backend {name!r}{nearest(name, NAMES)}")
+    _check_arguments(input_shape, samples, seed, backends, sigma)
     x = _inputs(tuple(input_shape), samples, seed, input)
     example = Example(layer, tuple(input_shape), x, sigma, seed)
     checks = {name: partial(check, example) for name, check in _CHECKS.items()}
@@ -148,6 +148,28 @@ def check_layer(
 
 
 _CHECKS = {**INTERFACE, **NOISE, **CLAIMS}
+
+
+def _check_arguments(input_shape: Any, samples: Any, seed: Any, backends: Any, sigma: Any) -> None:
+    if not isinstance(input_shape, Sequence) or not all(
+        isinstance(size, Integral) and int(size) > 0 for size in input_shape
+    ):
+        fix = f"write ({input_shape},)" if isinstance(input_shape, Integral) else "such as (3,)"
+        raise BadInput(
+            "input_shape must be the shape of one sample, a tuple of positive whole numbers, got "
+            f"{input_shape!r}: {fix}"
+        )
+    check_whole("samples", samples, 2, "a layer is checked with at least two samples")
+    check_whole("seed", seed, 0, "any such number will do")
+    if not (isinstance(sigma, Real) and 0 < float(sigma) < inf):
+        raise BadInput(f"sigma must be positive, got {sigma!r}: 0.5 is usual")
+    if isinstance(backends, str):
+        raise BadInput(
+            f"backends must be a tuple of names, got {backends!r}: write ({backends!r},)"
+        )
+    for name in backends:
+        if name not in NAMES:
+            raise BadInput(f"there is no backend {name!r}{nearest(str(name), NAMES)}")
 
 
 def _inputs(input_shape: Shape, samples: int, seed: int, given: Array | None) -> np.ndarray:

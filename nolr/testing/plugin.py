@@ -33,6 +33,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nolr.testing.certificate import FEWEST_DRAWS
+
 if TYPE_CHECKING:
     from nolr.network import Sequential
     from nolr.testing.certificate import Certificate
@@ -73,8 +75,14 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--nolr-error-rate must lie between 0 and 1, got {rate}")
     if count is not None and count < 1:
         raise pytest.UsageError(f"--nolr-certificates must be at least 1, got {count}")
+    draws = config.getoption("nolr_max_draws")
+    if draws < FEWEST_DRAWS:
+        raise pytest.UsageError(
+            f"--nolr-max-draws must be at least {FEWEST_DRAWS}, got {draws}: fewer conclude "
+            "nothing, so raise it or leave it out"
+        )
     workers = getattr(config, "workerinput", {}).get("workercount", 1)  # of pytest-xdist
-    plugin = SessionCertificates(rate / workers, count, config.getoption("nolr_max_draws"))
+    plugin = SessionCertificates(rate / workers, count, draws)
     config.pluginmanager.register(plugin, "nolr-certificates")
 
 

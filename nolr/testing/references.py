@@ -39,6 +39,7 @@ JUMP = 0.1
 KINK = 0.02  # the same where a density may bend, as that of Laplace noise: there h itself counts
 SMOOTH = 1e-4  # h elsewhere
 MOST_NUMBERS = 1 << 22  # of white noise at once
+MOST_RUNS = 32  # of a draw, where every copy has other parameters, and so is a run of its own
 
 Expectation = Callable[[Sequence[Params]], float]
 
@@ -214,6 +215,8 @@ def _all_by_patterns(noised_losses: Sequence[AnyNoisedLoss], jumps: Sequence[boo
 
 def _on_samples(loss: AnyNoisedLoss, rows: int, rng: np.random.Generator) -> Expectation:
     rows = min(rows, MOST_NUMBERS // max(loss.dimensions, 1))
+    if isinstance(loss, ParameterNoisedLoss):
+        rows = min(rows, MOST_RUNS * len(loss.inputs))
     pairs = max(1, rows // (2 * len(loss.inputs)))
     white = rng.standard_normal((pairs, len(loss.inputs), loss.dimensions))
     white = np.concatenate([white, -white])

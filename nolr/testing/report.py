@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import ceil, isfinite
 
-from nolr.testing.certificate import BIASED, UNBIASED, UNDECIDED, Certificate, Finding
+from nolr.testing.certificate import (
+    BIASED,
+    NO_GRADIENT,
+    UNBIASED,
+    UNDECIDED,
+    Certificate,
+    Finding,
+)
 
 __all__ = ["hints", "largest_bound", "report"]
 
@@ -25,6 +32,7 @@ def report(certificate: Certificate, expected: str = UNBIASED) -> str:
         f"estimand:   {certificate.estimand}",
         f"reference:  {certificate.reference}",
         f"draws:      {certificate.draws} of {certificate.rows} rows",
+        *_repeats(certificate),
         f"tolerance:  {100 * certificate.tolerance:g} % of the norm of a stage's gradient",
         f"error rate: {certificate.error_rate:.2g} over all directions and looks",
         "",
@@ -39,6 +47,17 @@ def report(certificate: Certificate, expected: str = UNBIASED) -> str:
     for sentence in hints(certificate, expected):
         lines += ["", f"- {sentence}"]
     return "\n".join(lines)
+
+
+def _repeats(certificate: Certificate) -> list[str]:
+    """What the rows are, where they are more than the batch."""
+    if certificate.repeats == 1:
+        return []
+    samples = certificate.rows // certificate.repeats
+    return [
+        f"batch:      {samples} samples, {certificate.repeats} times; whoever couples the samples "
+        f"of a batch is judged at that size (rows={samples}: as it is)"
+    ]
 
 
 def largest_bound(certificate: Certificate) -> float:
@@ -115,7 +134,8 @@ def _how_many_more(certificate: Certificate) -> str:
         f"of its stage's gradient, the tolerance is {100 * certificate.tolerance:g} %."
     )
     if worst.norm == 0:
-        return f"Undecided: the gradient of {where} is 0, and no bias is a small part of it."
+        text = f"Undecided: the gradient of {where} is 0, and no bias is a small part of it"
+        return f"{text}; {NO_GRADIENT}." if worst.silent else f"{text}."
     if room <= 0:
         return f"{text} Its mean lies beyond the tolerance, so more draws may well show a bias."
     needed = certificate.draws * (worst.radius / room) ** 2

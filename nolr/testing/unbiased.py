@@ -7,18 +7,31 @@ any time how large a bias can still be: the check stops when it excludes 0, or a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from nolr.backends import backend_of
-from nolr.errors import BadInput
-from nolr.estimation.estimand import noised_together
 from nolr.network import Sequential
-from nolr.testing.arguments import check_batch, check_noised, check_numbers
-from nolr.testing.certificate import BIASED, UNBIASED, Certificate
-from nolr.testing.confidence import FEWEST_DRAWS, ConfidenceSequence
+from nolr.testing.arguments import (
+    check_batch,
+    check_losses,
+    check_noised,
+    check_numbers,
+    check_params,
+)
+from nolr.testing.calls import Calls
+from nolr.testing.certificate import BIASED, FEWEST_DRAWS, UNBIASED, Certificate
+from nolr.testing.claims import (
+    Estimator,
+    estimand_of,
+    noise_in,
+    noise_of,
+    noised_by,
+    shares_noise,
+)
+from nolr.testing.confidence import ConfidenceSequence
 from nolr.testing.directions import Direction, Projection, choose_directions, to_host
 from nolr.testing.draws import Draws, tiled, warm
 from nolr.testing.known import KnownGradient
@@ -33,8 +46,6 @@ __all__ = ["check_unbiased"]
 PILOT_DRAWS = 16  # that say where the gradient points
 LOOK = 16  # draws at least, between one look and the next
 ENOUGH = 0.1  # of the tolerance: how far off a grid may be, to be used at all
-
-Estimator = Callable[..., tuple[Any, Any]]
 
 
 def check_unbiased(
@@ -69,31 +80,39 @@ def check_unbiased(
         tolerance: the bias that is small enough, as a fraction of the norm of a stage's gradient.
         error_rate: probability of a wrong verdict, over all directions and looks together.
         max_draws: give up after so many draws.
-        rows: of one draw: the batch is tiled to about so many, so that a mean is nearly normal.
+        rows: of one draw: the batch is repeated to about so many, so that a mean is nearly normal.
+            The certificate is about the batch so repeated: an estimator that couples the samples
+            of a batch, as a baseline that is their mean does, is judged at that size;
+            `rows=len(batch[0])` judges it as it is. Where all samples share their noise (noise in
+            the parameters, or in nothing) it would average nothing away, so the batch is kept.
         state: the estimator's state, held fixed; None lets it learn for a few steps first.
         noised: for every stage, which stages are noised in the loss whose gradient is estimated; of
             no use where that gradient is known.
         seed: of the noise and the directions.
 
     Raises:
-        BadInput: arguments that make no sense together.
+        BadInput: arguments that make no sense together, or an estimator that returns no estimate
+            or writes into its arguments.
     """
-    check_numbers(reference, tolerance, error_rate, max_draws, rows)
+    check_numbers(reference, tolerance, error_rate, max_draws, rows, seed)
+    check_params(network, params)
     batch = check_batch(network, params, batch, loss)
+    check_losses(network, params, batch, loss)
     host = [{k: to_host(v) for k, v in theta.items()} for theta in params]
     references: Sequence[Reference | KnownGradient]
     if isinstance(reference, str):
-        noised = _noised(estimator, network, loss) if noised is None else noised
+        noised = noised_by(estimator, network, loss) if noised is None else noised
         check_noised(network, noised)
         noised_losses = _noised_losses(estimator, network, batch, loss, noised)
         references = find_references(noised_losses, host, reference, rows)
     else:
         references = [KnownGradient(network, host, reference)]
-    state = warm(estimator, network, params, batch, loss, seed) if state is None else state
-    many = tiled(batch, max(1, rows // batch[0].shape[0]))
-    draws = Draws(
-        lambda key: estimator(network, params, many, loss, key, state)[0].grads, network, seed
-    )
+    if state is None:
+        state = warm(Calls(estimator, network, params, batch, loss), seed)
+    repeats = 1 if shares_noise(estimator) else max(1, int(rows) // batch[0].shape[0])
+    many = tiled(batch, repeats)
+    calls = Calls(estimator, network, params, many, loss)
+    draws = Draws(lambda key: calls(key, state)[0], network, seed)
     rng = np.random.default_rng(seed)
     directions = choose_directions(network, draws.mean(PILOT_DRAWS), host, rng)
     found, truth, doubt = _settle(references, host, directions, rng, tolerance)
@@ -107,54 +126,26 @@ def check_unbiased(
         expected.add(values)
         differences.add(draws.project(count, projection) - values)
         norms = norms_of(directions, expected.mean)
-        findings = judge(
-            directions, differences, norms, doubt + found.inaccuracy * norms, tolerance
-        )
+        doubts = doubt + found.inaccuracy * norms
+        findings = judge(directions, differences, expected.mean, norms, doubts, tolerance)
         verdicts = {finding.verdict for finding in findings}
-        if BIASED in verdicts or verdicts == {UNBIASED}:
+        # A stage where all is 0 would hardly tell more in the draws to come.
+        if BIASED in verdicts or all(f.verdict == UNBIASED or f.silent for f in findings):
             break
     return Certificate(
         next(verdict for verdict in ORDER if verdict in verdicts),
-        _estimand(estimator, network, loss),
+        estimand_of(estimator, network, loss),
         found.name,
         differences.draws,
         many[0].shape[0],
+        repeats,
         tolerance,
         error_rate,
         findings,
     )
 
 
-# --- the estimator --------------------------------------------------------------------------------
-
-
-def _noised(estimator: Estimator, network: Sequential, loss: Loss) -> Sequence[Sequence[int]]:
-    if not hasattr(estimator, "schedule"):
-        raise BadInput(
-            "the estimator has no schedule that says which stages are noised together: give "
-            "check_unbiased noised=[(0,), (1,), ...], the noised stages for every stage"
-        )
-    if _noise_in(estimator) == "nothing":
-        return tuple(() for _ in network.stages)
-    variate = getattr(estimator, "control_variate", None)
-    return noised_together(estimator.schedule, variate, network, loss)
-
-
-def _noise(estimator: Estimator, stage: int) -> Any:
-    noise = getattr(estimator, "noise", None)
-    if noise is None:
-        raise BadInput("the estimator has no noise: set its attribute `noise`, a nolr.Gaussian")
-    return noise[stage] if isinstance(noise, tuple) else noise
-
-
-def _noise_in(estimator: Estimator) -> str:
-    """Where the noise is that smooths the loss; see `parameter_noise`."""
-    return getattr(estimator, "noise_in", "pre-activations")
-
-
-def _estimand(estimator: Estimator, network: Sequential, loss: Loss) -> str:
-    say = getattr(estimator, "estimand", None)
-    return say(network, loss) if callable(say) else "gradient of the loss with noise"
+# --- the reference --------------------------------------------------------------------------------
 
 
 def _expected(
@@ -190,9 +181,6 @@ def _settle(
     return found, None, np.zeros(len(directions))
 
 
-# --- small things ---------------------------------------------------------------------------------
-
-
 def _noised_losses(
     estimator: Estimator,
     network: Sequential,
@@ -203,8 +191,8 @@ def _noised_losses(
     """The estimand of every stage."""
     inputs, target = to_host(batch[0]), np.asarray(backend_of(batch[1]).to_host(batch[1]))
     target = target if target.dtype.kind in "iu" else target.astype(np.float64)
-    kind = ParameterNoisedLoss if _noise_in(estimator) == "parameters" else NoisedLoss
+    kind = ParameterNoisedLoss if noise_in(estimator) == "parameters" else NoisedLoss
     return [
-        kind(network, inputs, target, loss, {s: _noise(estimator, s) for s in together})
+        kind(network, inputs, target, loss, {s: noise_of(estimator, network, s) for s in together})
         for together in noised
     ]
