@@ -19,8 +19,8 @@ from nolr.files import check_writable
 from nolr.interchange import read_run
 from nolr.recipes import Recipe, Settings, build_trainer, get_recipe
 from nolr.run import Run
-from nolr.training import Trainer, is_finite
-from nolr.training_state import TrainState
+from nolr.training import Trainer
+from nolr.training_state import TrainState, is_finite
 from nolr.types import Backend
 
 __all__ = ["Run", "load", "reopen", "resume", "train"]

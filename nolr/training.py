@@ -26,7 +26,7 @@ from nolr.optimizers import ravel, unravel
 from nolr.training_state import EpochRecord, TrainState
 from nolr.types import Array, Augmentation, Backend, Coding, Key, Loss, Optimizer, Params, Stream
 
-__all__ = ["Trainer", "is_finite"]
+__all__ = ["Trainer"]
 
 
 @dataclass(frozen=True)
@@ -216,11 +216,3 @@ class Trainer:
         return state._replace(
             epoch=epoch, position=0, loss_sum=0.0, history=(*state.history, record)
         )
-
-
-def is_finite(state: TrainState, backend: Backend) -> bool:
-    """Whether every array that training goes on from is finite."""
-    arrays = [state.vector, *state.optimizer]
-    arrays += [array for evidence in state.estimator.evidence for array in evidence]
-    xp = backend.xp
-    return all(bool(xp.all(xp.isfinite(array))) for array in arrays)

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from nolr.estimation.estimate import EstimatorState
 from nolr.estimation.figures import StageFigures
-from nolr.types import Array
+from nolr.types import Array, Backend
 
-__all__ = ["EpochRecord", "TrainState"]
+__all__ = ["EpochRecord", "TrainState", "is_finite"]
 
 
 class EpochRecord(NamedTuple):
@@ -48,3 +48,11 @@ class TrainState(NamedTuple):
     """Forward passes of one sample each, noisy copies counted."""
     train_seconds: float = 0.0
     history: tuple[EpochRecord, ...] = ()
+
+
+def is_finite(state: TrainState, backend: Backend) -> bool:
+    """Whether every array that training goes on from is finite."""
+    arrays = [state.vector, *state.optimizer]
+    arrays += [array for evidence in state.estimator.evidence for array in evidence]
+    xp = backend.xp
+    return all(bool(xp.all(xp.isfinite(array))) for array in arrays)

@@ -34,7 +34,8 @@ from nolr.optimizers import Adam, ravel
 from nolr.progress import stage_table
 from nolr.sampling import Antithetic, Independent, Orthogonal, Sobol
 from nolr.testing.families import FAMILIES
-from nolr.training import Trainer, is_finite
+from nolr.training import Trainer
+from nolr.training_state import is_finite
 from nolr.types import Key
 
 NUMPY = get_backend("numpy")

@@ -29,7 +29,7 @@ from nolr import (
 )
 from nolr.backends import get_backend
 from nolr.optimizers import unravel
-from nolr.training import is_finite
+from nolr.training_state import is_finite
 
 
 def blobs(samples, seed, inputs=3):
