@@ -27,6 +27,7 @@ from nolr.losses import CrossEntropy, MeanSquaredError
 from nolr.network import Residual, Sequential
 from nolr.noise import Gaussian
 from nolr.reach import Everywhere
+from nolr.types import Noise
 
 NUMPY = get_backend("numpy")
 SIGMA = 0.5
@@ -101,11 +102,13 @@ class TwoSteps:
 
 
 @dataclass(frozen=True)
-class ScaledScore:
-    """Gaussian noise whose score is off by a factor: what a wrong σ in it would do."""
+class WrongScore:
+    """Noise whose score is off by a factor, as with a wrong σ in it, or is that of other noise."""
 
-    noise: Gaussian
-    factor: float
+    noise: Noise
+    factor: float = 1.0
+    other: Noise | None = None
+    linear = False
 
     @property
     def scale(self):
@@ -115,7 +118,7 @@ class ScaledScore:
         return self.noise.colour(white)
 
     def score(self, white):
-        return self.factor * self.noise.score(white)
+        return self.factor * (self.other or self.noise).score(white)
 
 
 # --- cases ----------------------------------------------------------------------------------------

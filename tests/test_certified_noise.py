@@ -6,7 +6,7 @@ Gaussian noise has its own in `test_certificates`.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import certified
@@ -14,7 +14,7 @@ import harness
 import numpy as np
 import pytest
 from controls import TOLERANCE, assert_certified
-from harness import SHARE, estimator
+from harness import SHARE, WrongScore, estimator
 from laplace_expectations import STEP, exact_gradient, step_gradient
 from test_certificates import BASELINES, ROWS, SAMPLERS, SCHEDULES
 
@@ -24,7 +24,7 @@ from nolr.estimation.estimand import noised_together
 from nolr.noise import Gaussian, Laplace
 from nolr.sampling import Antithetic
 from nolr.testing import BIASED, check_score, check_unbiased
-from nolr.types import Key, Noise
+from nolr.types import Key
 
 
 def name_of(part):
@@ -105,38 +105,18 @@ def test_the_exact_gradients_are_exact(name, schedule):
 # --- what is biased -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class WrongScore:
-    """The noise of one distribution with the score of another."""
-
-    noise: Noise
-    other: Noise
-    factor: float = 1.0
-    linear = False
-
-    @property
-    def scale(self):
-        return self.noise.scale
-
-    def colour(self, white):
-        return self.noise.colour(white)
-
-    def score(self, white):
-        return self.factor * self.other.score(white)
-
-
 @pytest.mark.parametrize("name", ["dense", "step"])
 def test_a_score_of_another_distribution_is_found(name):
     case = STEP if name == "step" else certified.FAMILIES[name]
     laplace, gaussian = Laplace(case.sigma), Gaussian(case.sigma)
     right = make(case, Antithetic(), LayerWise(), CleanLoss())
     truth = step_gradient() if name == "step" else truth_of(name, right)
-    wrong = replace(right, noise=WrongScore(laplace, gaussian))
+    wrong = replace(right, noise=WrongScore(laplace, other=gaussian))
     assert certify(case, truth, wrong).verdict == BIASED
     if name != "step":  # and with the gradient of the other one's noise
         known = right.schedule, None, case.network, case.loss
         truth = certified.exact_gradient(name, noised_together(*known))
-        wrong = replace(right, noise=WrongScore(gaussian, laplace))
+        wrong = replace(right, noise=WrongScore(gaussian, other=laplace))
         assert certify(case, truth, wrong).verdict == BIASED
         assert certify(case, truth, right).verdict == BIASED  # which is another one
 
@@ -144,9 +124,9 @@ def test_a_score_of_another_distribution_is_found(name):
 def test_check_score_knows_laplace_noise():
     good, laplace, gaussian = 1e-6, Laplace(0.3), Gaussian(0.3)
     assert check_score(laplace) > good
-    assert check_score(harness.ScaledScore(laplace, 1.02)) < good
+    assert check_score(WrongScore(laplace, 1.02)) < good
     white = get_backend("numpy").normal(Key(4), (200_000,), "float64")
     for noise, other in ((laplace, gaussian), (gaussian, laplace)):
         # Of another distribution, also where its scale is such that E[ε s] = 1.
         for factor in (1.0, 1.0 / np.mean(noise.colour(white) * other.score(white))):
-            assert check_score(WrongScore(noise, other, factor)) < good
+            assert check_score(WrongScore(noise, factor, other)) < good

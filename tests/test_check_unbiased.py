@@ -64,7 +64,7 @@ def test_references_of_its_own_certify_too(name, schedule, reference):
     certificate = certify(name, method)
     certificate.raise_unless_unbiased()
     assert certificate.reference == reference
-    wrong = harness.ScaledScore(noise, 1.1)
+    wrong = harness.WrongScore(noise, 1.1)
     method = estimator(Antithetic(), schedule, CleanLoss(), None, noise=wrong)
     assert certify(name, method).verdict == BIASED
 
@@ -103,7 +103,7 @@ def test_a_bias_is_compared_with_the_norm_of_the_whole_stage():
 
 
 def test_a_score_of_the_wrong_scale_is_found_in_every_stage():
-    wrong = harness.ScaledScore(Gaussian(harness.SIGMA), 1.1)
+    wrong = harness.WrongScore(Gaussian(harness.SIGMA), 1.1)
     method = estimator(Antithetic(), LayerWise(), CleanLoss(), None, noise=wrong)
     certificate = certify("chain", method)
     assert certificate.verdict == BIASED
@@ -170,7 +170,7 @@ def test_float32_and_another_backend_are_certified_too(backend):
     )
     batch = backend.asarray(case.inputs, "float32"), backend.asarray(case.target)
     for wrong, verdict in ((1.0, UNBIASED), (1.1, BIASED)):
-        noise = harness.ScaledScore(Gaussian(case.sigma), wrong)
+        noise = harness.WrongScore(Gaussian(case.sigma), wrong)
         method = estimator(Antithetic(), LayerWise(), CleanLoss(), None, noise=noise)
         found = check_unbiased(
             method, case.network, params, batch, case.loss, reference=truth, error_rate=SHARE

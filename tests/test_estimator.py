@@ -562,6 +562,11 @@ def test_figures_of_a_report():
         assert figures.gradient_norm == pytest.approx(np.sqrt(merit.power))
         assert figures.variance == pytest.approx(max(merit.power - merit.signal, 0))
         assert (figures.beta, figures.residual, figures.copies) == (0.0, 1.0, 2)
+    # A last stage whose credit is exact has no noise, so nothing of it is a residual.
+    for residual, weight, copies in ((0.0, 0.0, 0), ("adaptive", 0.0, 0), (0.5, 0.5, 2)):
+        method = LikelihoodRatio(Gaussian(SIGMA), control_variate=JacobianControlVariate(residual))
+        last = run(method, network, params, batch, CrossEntropy())[0].info.stages[-1]
+        assert (float(last.beta), last.residual, last.copies) == (1.0, weight, copies)
 
 
 def test_the_best_weight_is_signal_over_power():

@@ -45,4 +45,4 @@ def test_the_even_part_of_a_loss_cancels_in_pairs(baseline):
 
 def test_scores_are_the_inverse_of_the_noise():
     assert check_score(Gaussian(0.3)) > 1e-6
-    assert check_score(harness.ScaledScore(Gaussian(0.3), 1.02)) < 1e-6
+    assert check_score(harness.WrongScore(Gaussian(0.3), 1.02)) < 1e-6

@@ -208,7 +208,7 @@ def test_antithetic_noise_without_its_sign(monkeypatch):
 
 def test_a_score_in_units_of_the_white_noise():
     # s = η/σ, not η: forgotten, every gradient shrinks by σ.
-    wrong = harness.ScaledScore(harness.Gaussian(harness.SIGMA), harness.SIGMA)
+    wrong = harness.WrongScore(harness.Gaussian(harness.SIGMA), harness.SIGMA)
     draws = estimates("chain", estimator(Antithetic(), LAYER_WISE, NoBaseline(), noise=wrong))
     truth = truth_of("chain", LAYER_WISE)
     assert judge(draws, truth).rejected

@@ -52,7 +52,7 @@ def test_mean_estimate_is_the_exact_gradient(case, sampler, schedule, baseline, 
 
 @every_combination
 def test_a_score_of_the_wrong_scale_is_rejected(sampler, schedule, baseline, residual):
-    wrong = harness.ScaledScore(Gaussian(SIGMA), 1.1)
+    wrong = harness.WrongScore(Gaussian(SIGMA), 1.1)
     draws = estimates("chain", estimator(sampler, schedule, baseline, residual, noise=wrong))
     verdict = judge(draws, truth_of("chain", schedule))
     assert verdict.rejected, verdict
@@ -70,7 +70,7 @@ def test_every_stage_may_have_its_own_noise(schedule, residual):
     truth = truth_of("linear", schedule)
     assert judge(draws(Gaussian(0.3), Gaussian(1.5)), truth).unbiased
     # Negative control: the second stage scored with a level that is not its own.
-    wrong = harness.ScaledScore(Gaussian(1.5), 1.1)
+    wrong = harness.WrongScore(Gaussian(1.5), 1.1)
     assert judge(draws(Gaussian(0.3), wrong), truth).rejected
 
 

@@ -352,7 +352,7 @@ def test_quadrature_has_converged(name, schedule):
 
 @every_case
 def test_a_score_of_the_wrong_scale_is_rejected(name, schedule):
-    wrong = harness.ScaledScore(Gaussian(SIGMA), 1.1)
+    wrong = harness.WrongScore(Gaussian(SIGMA), 1.1)
     draws = draws_of(name, estimator(Antithetic(), schedule, CleanLoss(), None, noise=wrong))
     assert judge(draws, truth_of(name, schedule)).rejected
 
