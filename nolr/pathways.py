@@ -1,20 +1,22 @@
 """Pathways: what lies between the noise of a stage and the units whose Jacobian is learned.
 
-    ε ── gate a ── own pooling ── blocks, or the mixing of nodes ──> u        Δo ≈ J̄ u
-    ĝ <──────────── the same way, transposed ──────────────────────  J̄ᵀe
+    ε ── gate a ── own pooling ── blocks, or the mixing of nodes ── context ──> u     Δo ≈ J̄ u
+    ĝ <──────────── the same way, transposed ──────────────────────────────── J̄ᵀe
 
 A pathway is known for every sample before any noise is drawn and has no weights in it: the gate
 says which units respond, the pooling behind a stage who won, blocks what the later pooling cannot
 tell apart, and the mixing how far a change spreads over a graph. What is left to learn, J̄, is then
-small, and nearly the same for all samples.
+small, and nearly the same for all samples; where it is not, it may depend on their context
+(`nolr.context`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
+from nolr.context import Context
 from nolr.nodes import Fork, Join, Node
 from nolr.routes import Chain, Gate, WindowSum
 from nolr.types import Array, Fixed, Route, Shape
@@ -42,11 +44,30 @@ class Pathway:
     serves every position. None where every unit has a Jacobian of its own."""
     complete: bool
     """Whether it leads to the output itself, so that J̄ = I."""
+    watched: Shape | None = None
+    """Shape of the next stage's gate, where that is an image whose blocks are the places of u."""
+    context: Context | None = None
+    """What J̄ depends on."""
+
+    def within(self, units: int) -> Pathway:
+        """The same with a context of as many features as keep u within so many units, if any."""
+        if self.watched is None or (count := units // prod(self.places) - 1) < 1:
+            return self
+        channels, side = self.watched[0], self.watched[1] // self.places[1]
+        return replace(self, context=Context(self.watched, side, min(count, channels)))
+
+    @property
+    def places(self) -> Shape:
+        """Shape of u without its context."""
+        return WindowSum(self.tie, self.pooled).target if self.tie > 1 else self.pooled
 
     @property
     def target(self) -> Shape:
         """Shape of u."""
-        return WindowSum(self.tie, self.pooled).target if self.tie > 1 else self.pooled
+        if self.context is None:
+            return self.places
+        channels, *image = self.places
+        return (channels, 1 + self.context.count, *image)
 
     @property
     def units(self) -> int:
@@ -58,12 +79,13 @@ class Pathway:
         """Noise that is the same all over a block is the `pull` of one number a block."""
         return WindowSum(self.probe, self.source) if self.probe > 1 else None
 
-    def route(self, gate: Array, inputs: Sequence[Array]) -> Chain:
+    def route(self, gate: Array, inputs: Sequence[Array], watched: Array | None = None) -> Chain:
         """The pathway of every sample of a batch.
 
         Args:
             gate: a (N, *source).
             inputs: what entered every node of the network.
+            watched: the next stage's gate, (N, *watched); the context needs it.
         """
         links: list[Route] = [Gate(gate)]
         links += [node.route(inputs[index]) for index, node in self.followers]
@@ -71,6 +93,8 @@ class Pathway:
             links.append(WindowSum(self.tie, self.pooled))
         if self.mixing is not None:
             links.append(self.mixing)
+        if self.context is not None:
+            links.append(self.context.route(watched))
         return Chain(links)
 
 
@@ -112,7 +136,19 @@ def find_pathways(
                 complete=end == len(nodes) - 1 and not node.recurrent,
             )
         )
-    return tuple(found)
+    return tuple(
+        replace(pathway, watched=_watched(pathway, after))
+        for pathway, after in zip(found, [*noise_shapes[1:], None], strict=True)
+    )
+
+
+def _watched(pathway: Pathway, after: Shape | None) -> Shape | None:
+    """The shape of the next stage's noise, if a whole number of its lines is one of the places'."""
+    places = pathway.places
+    if after is None or pathway.complete or len(places) != 3 or len(after) != 3:
+        return None
+    sides = [divmod(lines, length) for lines, length in zip(after[1:], places[1:], strict=True)]
+    return after if sides[0] == sides[1] and sides[0][0] >= 1 and sides[0][1] == 0 else None
 
 
 def _follow(nodes: Sequence[Node], start: int) -> tuple[list[tuple[int, Fixed]], int]:

@@ -24,7 +24,7 @@ def test_jacobian_is_the_ridge_regression_of_the_output_on_what_moved():
         control_variate = JacobianControlVariate(ridge=ridge)
         seen = control_variate.observe(shift, moved, energy, unknown, nothing, nothing)
         start = control_variate.init(get_backend("numpy"), 3, 5, np.float64)
-        found = control_variate.jacobian(control_variate.learn(start, seen))
+        found = control_variate.jacobian(control_variate.learn(start, seen, 0))
         expected = shift.T @ moved / (energy + ridge * energy.mean())
         np.testing.assert_allclose(found, expected, rtol=1e-12)
     # 8000 draws: entries differ from the true Jacobian by about sqrt(5 / 8000) of their size
@@ -116,7 +116,7 @@ def test_beta_is_clipped(covariance, beta):
 def test_evidence_is_forgotten():
     old = Evidence(*(np.ones(shape) for shape in ((2, 3), (3,), (), ())))
     new = Evidence(*(np.full(shape, 10.0) for shape in ((2, 3), (3,), (), ())))
-    learned = JacobianControlVariate(forgetting=0.5).learn(old, new)
+    learned = JacobianControlVariate(forgetting=0.5).learn(old, new, 0)
     assert all((part == 10.5).all() for part in learned)
 
 

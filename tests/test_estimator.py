@@ -463,7 +463,7 @@ def test_forgetting_is_exponential():
     evidence = variate.init(NUMPY, 1, 1, np.float64)
     one = type(evidence)(*(np.ones_like(array) for array in evidence))
     for expected in (1.0, 1.5, 1.75):
-        evidence = variate.learn(evidence, one)
+        evidence = variate.learn(evidence, one, 0)
         assert [float(np.sum(array)) for array in evidence] == [expected] * 4
 
 

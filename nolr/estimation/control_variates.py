@@ -41,6 +41,7 @@ from typing import NamedTuple
 
 from nolr.backends import namespace
 from nolr.errors import BadInput, nearest
+from nolr.estimation.forgetting import Forgetting, as_forgetting
 from nolr.types import Array, Backend
 
 __all__ = ["Evidence", "JacobianControlVariate"]
@@ -79,19 +80,24 @@ class JacobianControlVariate:
             gradient's power that is signal (see `nolr.estimation.figures`); 1 if the loss has no
             derivative.
         forgetting: factor in (0, 1) by which older evidence is discounted in every step that
-            runs copies.
+            runs copies; a number, or a function of the step.
         ridge: added to the energy of every unit in the regression, as a fraction of their mean.
         probe: "block" to learn J̄ from noise in blocks where pooling lies behind a stage; "white" to
             learn it from the noise whose score is weighed, everywhere.
+        context: between convolutions, let J̄ depend on the sample by as many features of its context
+            (`nolr.context`) as keep a stage within so many units u; 0 for the mean alone. More
+            units are learned more slowly: by as many probes of a sample as there are units, or
+            more, within what is remembered.
 
     Raises:
         BadInput: an argument out of its range.
     """
 
     residual: float | str = "adaptive"
-    forgetting: float = 0.98
+    forgetting: float | Forgetting = 0.98
     ridge: float = 0.01
     probe: str = "white"
+    context: int = 0
 
     def __post_init__(self) -> None:
         if self.residual != "adaptive" and not (
@@ -100,12 +106,13 @@ class JacobianControlVariate:
             raise BadInput(
                 f"residual must be a number from 0 to 1, or 'adaptive', got {self.residual!r}"
             )
-        if not 0 < self.forgetting < 1:
-            raise BadInput(f"forgetting must lie between 0 and 1, got {self.forgetting}")
+        as_forgetting(self.forgetting)
         if not 0 <= self.ridge < inf:
             raise BadInput(f"ridge must be a number from 0 on, got {self.ridge}")
         if self.probe not in PROBES:
             raise BadInput(f"there is no probe {self.probe!r}{nearest(str(self.probe), PROBES)}")
+        if self.context < 0:
+            raise BadInput(f"context must be a number of units from 0 on, got {self.context}")
 
     def init(self, backend: Backend, outputs: int, units: int, dtype: object) -> Evidence:
         """No evidence yet: J̄ = 0."""
@@ -169,6 +176,6 @@ class JacobianControlVariate:
             power=xp.vecdot(foreseen, foreseen),
         )
 
-    def learn(self, evidence: Evidence, seen: Evidence) -> Evidence:
-        """Forget a little, then add what was seen."""
-        return evidence.plus(seen, self.forgetting)
+    def learn(self, evidence: Evidence, seen: Evidence, step: int) -> Evidence:
+        """Forget a little, then add what was seen in this step."""
+        return evidence.plus(seen, as_forgetting(self.forgetting)(step))

@@ -115,7 +115,7 @@ class LikelihoodRatio:
         merits = tuple(Merit() for _ in network.stages)
         evidence = []
         for pathway in network.pathways:
-            outputs, units = prod(features), pathway.units
+            outputs, units = prod(features), pathway.within(control_variate.context).units
             if pathway.mixing is not None:  # of one position
                 outputs = features[-1]
             if is_exact(pathway, loss):  # nothing to learn
@@ -171,7 +171,7 @@ class LikelihoodRatio:
         grads: list[Params] = [{} for _ in params]
         for node, step in zip(network.stages, steps, strict=True):
             grads[node] = step.gradient()
-        state = self._learn(steps, state)
+        state = self._learn(steps, state, key.step)
         info = Figures(
             estimand=self.estimand(network, loss),
             forward_passes=1 + copies,
@@ -230,11 +230,11 @@ class LikelihoodRatio:
             return ((False, True),) if probing or weighing else ()
         return ((True, True),) * probing + ((False, False),) * weighing
 
-    def _learn(self, steps: list[StageStep], state: EstimatorState) -> EstimatorState:
+    def _learn(self, steps: list[StageStep], state: EstimatorState, number: int) -> EstimatorState:
         evidence = tuple(
             old
             if step.prediction is None or step.prediction.seen is None
-            else step.prediction.control_variate.learn(old, step.prediction.seen)
+            else step.prediction.control_variate.learn(old, step.prediction.seen, number)
             for step, old in zip(steps, state.evidence, strict=True)
         )
         gradient = (s.judge_gradient(old) for s, old in zip(steps, state.gradient, strict=True))

@@ -45,18 +45,18 @@ def prepare(
     if control_variate is None:
         return steps
     residual = residual_weight(control_variate, clean.loss)
-    for stage, step in enumerate(steps):
-        pathway = network.pathways[stage]
+    gates = [step.layer.gate(step.visit.drive, step.visit.past, step.noise.scale) for step in steps]
+    for stage, (step, gate, after) in enumerate(zip(steps, gates, [*gates[1:], None], strict=True)):
+        pathway = network.pathways[stage].within(control_variate.context)
         exact = is_exact(pathway, clean.loss)
         step.noised = not (exact and step.layer.affine and residual in (0, "adaptive"))
         step.copies *= step.noised
-        gate = step.layer.gate(step.visit.drive, step.visit.past, step.noise.scale)
         step.prediction = predict(
             control_variate,
             state.evidence[stage],
             pathway,
             step.reach,
-            pathway.route(gate, trace.inputs),
+            pathway.route(gate, trace.inputs, after),
             clean.error,
             exact,
             step.noised,

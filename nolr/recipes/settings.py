@@ -96,8 +96,10 @@ class Settings:
     control_variate: str = "jacobian"
     residual: float | str = "adaptive"
     forgetting: float = 0.98
+    forgetting_last: float = 0.0
     ridge: float = 0.01
     probe: str = "white"
+    context: int = 0
     probe_every: int = 1
     monitor_every: int = 20
     optimizer: str = "adam"

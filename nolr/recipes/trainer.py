@@ -13,6 +13,7 @@ from nolr.backends import get_backend
 from nolr.data.dataset import Split
 from nolr.errors import BadInput
 from nolr.estimation import LikelihoodRatio
+from nolr.estimation.forgetting import Forgetting, Lengthening
 from nolr.learning_rates import Constant, Cosine, LearningRate
 from nolr.network import Sequential
 from nolr.optimizers import SGD, Adam
@@ -51,9 +52,10 @@ def build_trainer(settings: Settings, network: Sequential, data: Split) -> Train
         allocation=_choose(settings, "allocation")(),
         control_variate=_choose(settings, "control_variate")(
             residual=settings.residual,
-            forgetting=settings.forgetting,
+            forgetting=_forgetting(settings, max(steps, 1)),
             ridge=settings.ridge,
             probe=settings.probe,
+            context=settings.context,
         ),
         probe_every=settings.probe_every,
         monitor_every=settings.monitor_every,
@@ -80,6 +82,13 @@ def build_trainer(settings: Settings, network: Sequential, data: Split) -> Train
 
 def _choose(settings: Settings, name: str) -> Callable[..., Any]:
     return CHOICES[name][getattr(settings, name)]
+
+
+def _forgetting(settings: Settings, steps: int) -> float | Forgetting:
+    """The same throughout, unless the last steps have a factor of their own."""
+    if settings.forgetting_last == 0:
+        return settings.forgetting
+    return Lengthening(settings.forgetting, settings.forgetting_last, steps)
 
 
 def _optimizer(settings: Settings, steps: int) -> Optimizer:

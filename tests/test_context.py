@@ -1,0 +1,244 @@
+"""Jacobians that depend on the context of a sample: how open the next stage is, place by place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nolr.activations import Tanh, identity
+from nolr.backends import get_backend
+from nolr.context import Context
+from nolr.errors import BadInput
+from nolr.estimation import JacobianControlVariate, LayerWise, LikelihoodRatio
+from nolr.layers import AvgPool2D, Conv2D, Dense, Flatten, MaxPool2D
+from nolr.losses import CrossEntropy
+from nolr.network import Residual, Sequential
+from nolr.noise import Gaussian
+from nolr.routes import Conditional
+from nolr.sampling import Independent
+from nolr.testing import check_unbiased
+from nolr.types import Key
+
+
+def conv(inputs, outputs, **more):
+    return Conv2D(inputs, outputs, padding=1, **more)
+
+
+RESNET = Sequential(
+    conv(3, 8),
+    conv(8, 16),
+    MaxPool2D(2),
+    conv(16, 32),
+    Residual(conv(32, 32)),
+    AvgPool2D(4),
+    Flatten(),
+    Dense(512, 10, identity),
+    input_shape=(3, 32, 32),
+)
+
+
+# --- the route ------------------------------------------------------------------------------------
+
+
+def conditional(backend, rng):
+    return Conditional(backend.asarray(rng.normal(size=(3, 4, 2, 5))))
+
+
+def test_push_multiplies_every_unit_by_the_features_of_its_place(backend):
+    rng = np.random.default_rng(0)
+    route, change = conditional(backend, rng), rng.normal(size=(6, 3, 7, 2, 5))
+    pushed = backend.to_host(route.push(backend.asarray(change)))
+    features = backend.to_host(route.features)
+    for copy, n, unit, feature, y, x in np.ndindex(6, 3, 7, 4, 2, 5):
+        expected = change[copy, n, unit, y, x] * features[n, feature, y, x]
+        assert pushed[copy, n, unit, feature, y, x] == pytest.approx(expected)
+
+
+def test_pull_is_the_transpose_of_push(backend):
+    rng = np.random.default_rng(1)
+    route, change = conditional(backend, rng), rng.normal(size=(3, 7, 2, 5))
+    credit = rng.normal(size=(3, 7, 4, 2, 5))
+    pushed = backend.to_host(route.push(backend.asarray(change)))
+    pulled = backend.to_host(route.pull(backend.asarray(credit)))
+    ours, theirs = (pushed * credit).sum(axis=(1, 2, 3, 4)), (change * pulled).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-11)
+    # A negative control: the credit of another sample.
+    assert np.abs((pushed * np.roll(credit, 1, axis=0)).sum(axis=(1, 2, 3, 4)) - theirs).max() > 0.1
+
+
+def test_the_variance_of_independent_changes(backend):
+    route = conditional(backend, np.random.default_rng(2))
+    variance = np.random.default_rng(3).uniform(0.5, 2.0, size=(3, 7, 2, 5))
+    found = backend.to_host(route.variance(backend.asarray(variance)))
+    pushed = backend.to_host(route.push(backend.asarray(np.sqrt(variance))))
+    np.testing.assert_allclose(found, pushed**2, rtol=1e-12)
+
+
+# --- the features ---------------------------------------------------------------------------------
+
+
+def test_features_are_shares_of_open_units(backend):
+    gate = np.random.default_rng(4).uniform(size=(3, 5, 4, 6))
+    features = Context((5, 4, 6), 2, 3).route(backend.asarray(gate)).features
+    features = backend.to_host(features)
+    assert features.shape == (3, 4, 2, 3)
+    assert (features[:, 0] == 1).all()
+    shares = np.empty((3, 5, 2, 3))
+    for n, c, y, x in np.ndindex(shares.shape):
+        shares[n, c, y, x] = gate[n, c, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2].mean()
+    shares -= shares.mean(axis=(0, 2, 3), keepdims=True)
+    # Some orthonormal directions: the features determine them, and they are the same for all.
+    rows, columns = np.moveaxis(shares, 1, -1).reshape(-1, 5), np.moveaxis(features[:, 1:], 1, -1)
+    directions, *_ = np.linalg.lstsq(rows, columns.reshape(-1, 3))
+    np.testing.assert_allclose(rows @ directions, columns.reshape(-1, 3), atol=1e-12)
+    np.testing.assert_allclose(directions.T @ directions, np.eye(3), atol=1e-12)
+    # A negative control: shares of other blocks are no such thing.
+    others = np.roll(rows, 1, axis=0)
+    wrong, *_ = np.linalg.lstsq(others, columns.reshape(-1, 3))
+    assert np.abs(others @ wrong - columns.reshape(-1, 3)).max() > 0.05
+
+
+def test_features_have_mean_zero_and_repeat_with_the_batch():
+    gate = np.random.default_rng(5).uniform(size=(4, 5, 4, 4))
+    context = Context((5, 4, 4), 2, 5)
+    once, twice = (context.route(np.concatenate([gate] * n)).features for n in (1, 2))
+    np.testing.assert_allclose(once[:, 1:].mean(axis=(0, 2, 3)), 0, atol=1e-15)
+    np.testing.assert_allclose(twice, np.concatenate([once, once]), atol=1e-15)
+    assert np.abs(once[:, 1:]).max() > 0.1
+
+
+# --- which stages have one ------------------------------------------------------------------------
+
+
+def counts(network, units):
+    found = (pathway.within(units).context for pathway in network.pathways)
+    return [context.count if context else 0 for context in found]
+
+
+@pytest.mark.parametrize(
+    ("units", "expected"),
+    [
+        (0, [0, 0, 0, 0, 0]),
+        (255, [0, 0, 0, 0, 0]),  # the mean alone has 128, 256 and 512 units
+        (256, [1, 0, 0, 0, 0]),
+        (1280, [9, 4, 1, 0, 0]),
+        (10**6, [16, 32, 32, 0, 0]),  # no more than the next stage has channels
+    ],
+)
+def test_as_many_features_as_keep_within_the_units(units, expected):
+    assert counts(RESNET, units) == expected
+    for pathway in RESNET.pathways:
+        within = pathway.within(units)
+        assert within.units <= max(units, pathway.units)
+        assert within.units == np.prod(within.target)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (conv(3, 4), Conv2D(4, 4, 2), AvgPool2D(5), Flatten(), Dense(16, 2)),  # 11 lines, 2 places
+        (conv(3, 4), AvgPool2D(2), Flatten(), Dense(144, 8), Dense(8, 2)),  # no image comes next
+    ],
+)
+def test_no_context_where_blocks_are_no_places(layers):
+    assert counts(Sequential(*layers, input_shape=(3, 12, 12)), 10**6)[0] == 0
+
+
+# --- what it is good for --------------------------------------------------------------------------
+
+NETWORK = Sequential(
+    conv(1, 3), conv(3, 6), AvgPool2D(4), Flatten(), Dense(24, 3, identity), input_shape=(1, 8, 8)
+)
+
+
+def explained(context):
+    """The fraction of a new change of the output that the first stage's Jacobian foresees."""
+    backend = get_backend("numpy")
+    params, loss, rng = (
+        NETWORK.init(3, backend, "float64"),
+        CrossEntropy(),
+        np.random.default_rng(7),
+    )
+    variate = JacobianControlVariate(0.0, 0.995, 0.01, "block", context)
+    method = LikelihoodRatio(
+        Gaussian(0.02), copies=2, sampler=Independent(), control_variate=variate
+    )
+    state = method.init(NETWORK, params, loss)
+    for step in range(400):
+        # Bright and dark samples: they open different units.
+        x = rng.normal(size=(32, 1, 8, 8)) + rng.choice([-1.5, 1.5], size=(32, 1, 1, 1))
+        batch = x, np.zeros(32, int)
+        _, state = method(NETWORK, params, batch, loss, Key(0, step=step), state)
+    # New noise, in the same blocks, and what the pathway and J̄ make of it.
+    trace, pathway = NETWORK.run_clean(params, x), NETWORK.pathways[0].within(context)
+    gates = [NETWORK.layer(i).gate(trace.visits[i].drive, None, 0.02) for i in (0, 1)]
+    noise = pathway.blocks.pull(0.02 * rng.normal(size=(32, *pathway.blocks.target)))
+    moved = pathway.route(gates[0], trace.inputs, gates[1]).push(noise).reshape(32, -1)
+    foreseen = moved @ variate.jacobian(state.evidence[0]).T
+    y, _ = NETWORK.layer(0).respond(params[0], trace.visits[0].drive, noise)
+    for node, theta in zip(NETWORK.nodes[1:], params[1:], strict=True):
+        y = node(y) if not node.trainable else node.respond(theta, node.drive(theta, y), None)[0]
+    change = y - trace.output
+    return 1 - ((change - foreseen) ** 2).sum() / (change**2).sum()
+
+
+def test_a_jacobian_that_depends_on_the_sample_foresees_more():
+    mean, conditional_on = explained(0), explained(10**6)
+    assert 0.5 < mean < 1
+    assert 1 - conditional_on < 0.85 * (1 - mean)  # of what was not explained
+
+
+SMALL = Sequential(
+    Conv2D(1, 1, 2, stride=2, activation=Tanh()),
+    Conv2D(1, 2, 1, activation=Tanh()),
+    AvgPool2D(2),
+    Flatten(),
+    Dense(2, 2, identity),
+    input_shape=(1, 4, 4),
+)
+
+
+def certificate(residual):
+    backend, rng = get_backend("numpy"), np.random.default_rng(11)
+    params = SMALL.init(5, backend, "float64")
+    x = rng.normal(size=(2, 1, 4, 4))
+    variate = JacobianControlVariate(residual, context=10**6)
+    method = LikelihoodRatio(Gaussian(0.7), copies=4, schedule=LayerWise(), control_variate=variate)
+    state = method.init(SMALL, params, CrossEntropy())
+    assert state.evidence[0].moment.shape == (2, 3)  # a block of one channel, two features
+    # Strong and wrong: what λ = 1 has to take out again.
+    evidence = tuple(
+        old._replace(
+            moment=rng.normal(size=old.moment.shape),
+            energy=np.ones_like(old.energy),
+            covariance=np.array(0.7),
+            power=np.array(1.0),
+        )
+        for old in state.evidence
+    )
+    state = state._replace(evidence=evidence)
+    batch = x, np.array([0, 0])
+    return check_unbiased(
+        method, SMALL, params, batch, CrossEntropy(), state=state, tolerance=0.25, rows=8192
+    )
+
+
+def test_it_biases_nothing_where_the_residual_counts_in_full():
+    certificate(1.0).raise_unless_unbiased()
+    assert certificate(0.5).verdict == "biased"
+
+
+# --- arguments ------------------------------------------------------------------------------------
+
+
+def test_a_negative_number_of_units_is_refused():
+    with pytest.raises(BadInput, match="context must be a number of units from 0 on, got -1"):
+        JacobianControlVariate(context=-1)
+
+
+def test_without_a_context_nothing_changes():
+    pathway = RESNET.pathways[0]
+    assert pathway.within(0) is pathway
+    assert replace(pathway, watched=None).within(10**6).context is None
