@@ -127,14 +127,20 @@ class Adam:
         least = 1e-8 * correction
         if self.l2:
             gradient = gradient + self.l2 * vector
+        # A vector is as large as the cache: what is done with is given back, to be used again.
         mean = self.beta1 * state[0]
-        mean += (1.0 - self.beta1) * gradient
-        square = gradient * gradient
-        square *= 1.0 - self.beta2
-        square += self.beta2 * state[1]
-        change = namespace(vector).sqrt(square)
-        change += least
-        change = mean / change
+        part = (1.0 - self.beta1) * gradient
+        mean += part
+        del part
+        part = gradient * gradient
+        part *= 1.0 - self.beta2
+        square = self.beta2 * state[1]
+        square += part
+        del part
+        root = namespace(vector).sqrt(square)
+        root += least
+        change = mean / root
+        del root
         change *= size
         new = vector - change
         if self.weight_decay:

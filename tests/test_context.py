@@ -233,9 +233,10 @@ def test_it_biases_nothing_where_the_residual_counts_in_full():
 # --- arguments ------------------------------------------------------------------------------------
 
 
-def test_a_negative_number_of_units_is_refused():
-    with pytest.raises(BadInput, match="context must be a number of units from 0 on, got -1"):
-        JacobianControlVariate(context=-1)
+@pytest.mark.parametrize("units", [-1, 2.5, "many"])
+def test_what_is_no_number_of_units_is_refused(units):
+    with pytest.raises(BadInput, match="context must be a number of units from 0 on, got "):
+        JacobianControlVariate(context=units)
 
 
 def test_without_a_context_nothing_changes():

@@ -5,6 +5,7 @@ from nolr.estimation.baselines import CleanLoss, LeaveGroupOut, NoBaseline
 from nolr.estimation.control_variates import JacobianControlVariate
 from nolr.estimation.estimate import Estimate
 from nolr.estimation.evolution_strategies import EvolutionStrategies
+from nolr.estimation.forgetting import Lengthening
 from nolr.estimation.forward_gradient import ForwardGradient
 from nolr.estimation.likelihood_ratio import LikelihoodRatio
 from nolr.estimation.schedules import Joint, LayerWise
@@ -19,6 +20,7 @@ __all__ = [
     "Joint",
     "LayerWise",
     "LeaveGroupOut",
+    "Lengthening",
     "LikelihoodRatio",
     "Neyman",
     "NoBaseline",

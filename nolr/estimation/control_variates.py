@@ -111,8 +111,8 @@ class JacobianControlVariate:
             raise BadInput(f"ridge must be a number from 0 on, got {self.ridge}")
         if self.probe not in PROBES:
             raise BadInput(f"there is no probe {self.probe!r}{nearest(str(self.probe), PROBES)}")
-        if self.context < 0:
-            raise BadInput(f"context must be a number of units from 0 on, got {self.context}")
+        if not isinstance(self.context, int) or self.context < 0:
+            raise BadInput(f"context must be a number of units from 0 on, got {self.context!r}")
 
     def init(self, backend: Backend, outputs: int, units: int, dtype: object) -> Evidence:
         """No evidence yet: J̄ = 0."""

@@ -38,6 +38,7 @@ MNIST_DENSE = Recipe(
         batch_size=128,
         validation_fraction=0.05,
         probe_every=8,
+        monitor_every=48,  # in steps that run copies anyway
         epochs=10,
     ),
     data=Images(mnist, grey),
