@@ -230,6 +230,35 @@ def test_it_biases_nothing_where_the_residual_counts_in_full():
     assert certificate(0.5).verdict == "biased"
 
 
+def steps_of(backend, samples, steps=3):
+    """Gradients after a few steps, in one vector on the host."""
+    loss, rng = CrossEntropy(), np.random.default_rng(8)
+    params = NETWORK.init(0, backend, "float64")
+    method = LikelihoodRatio(
+        Gaussian(0.05),
+        copies=2,
+        sampler=Independent("host"),
+        control_variate=JacobianControlVariate(0.0, 0.9, 0.01, "block", 10**6),
+    )
+    state = method.init(NETWORK, params, loss)
+    for step in range(steps):
+        x, y = rng.normal(size=(samples, 1, 8, 8)), rng.integers(3, size=samples)
+        batch = backend.asarray(x), backend.asarray(y)
+        estimate, state = method(NETWORK, params, batch, loss, Key(0, step=step), state)
+    grads = (backend.to_host(a) for theta in estimate.grads for _, a in sorted(theta.items()))
+    return np.concatenate([np.asarray(grad).reshape(-1) for grad in grads])
+
+
+def test_backends_agree(other_backend):
+    expected = steps_of(get_backend("numpy"), 6)
+    assert np.linalg.norm(expected) > 0.1
+    np.testing.assert_allclose(steps_of(other_backend, 6), expected, rtol=1e-9, atol=1e-11)
+
+
+def test_a_batch_of_one_has_a_context_too():
+    assert np.isfinite(steps_of(get_backend("numpy"), 1)).all()
+
+
 # --- arguments ------------------------------------------------------------------------------------
 
 
