@@ -70,9 +70,9 @@ VARIANTS: dict[str, tuple[nolr.LikelihoodRatio, int]] = {
     "block probe, longer memory": (estimator(forgetting=0.98), 200),
     "block probe, four copies": (estimator(copies=4), 60),
     "block probe, one copy, σ = 0.03": (estimator(0.03, copies=1), 60),
-    "the same, longer memory": (estimator(0.03, 0.99, copies=1), 400),
-    "the same, context within 1280 units": (estimator(0.03, 0.99, copies=1, context=1280), 400),
-    "the same, context within 2560 units": (estimator(0.03, 0.99, copies=1, context=2560), 400),
+    "the same, longer memory": (estimator(0.03, 0.98, copies=1), 200),
+    "the same, context within 1280 units": (estimator(0.03, 0.98, copies=1, context=1280), 200),
+    "the same, context within 2560 units": (estimator(0.03, 0.98, copies=1, context=2560), 200),
 }
 
 
