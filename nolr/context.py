@@ -7,7 +7,8 @@ the control variate stays what it is:
     J(x) = J̄₀ + Σ_r h_r(x) J̄_r,    h = Pᵀ (share of the next stage's gates open in a block - mean)
 
 P holds a few orthonormal directions among the next stage's channels, drawn once for all. The mean
-is that of the batch at hand, so that J̄₀ is the mean Jacobian.
+is that over the places and samples at hand (a worker's part of the batch), so that J̄₀ belongs to an
+ordinary place, and the features say how far one is from that.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Context:
 
     Args:
         watched: shape of the next stage's gate, (C, H, W).
-        side: of a block in it, in pixels; blocks fill the image.
+        side: of a block in it, in pixels; blocks fill the image. Where the next stage does not pad,
+            they lie a little beside the places that they stand for.
         count: number of features, at most C.
     """
 
@@ -56,6 +58,6 @@ class Context:
 
 @lru_cache
 def _directions(channels: int, count: int) -> np.ndarray:
-    """P, orthonormal columns (channels, count), uniform among all such."""
+    """P, orthonormal columns (channels, count)."""
     normal = host_generator(Key(0, Stream.CHOICE)).standard_normal((channels, count))
     return np.linalg.qr(normal)[0]

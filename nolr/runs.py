@@ -94,13 +94,19 @@ def load(path: str | Path, **settings: Any) -> Run:
     file = read_run(Path(path))
     try:
         recipe = get_recipe(file.configuration["recipe"])
-        saved = recipe.settings.with_values(file.configuration["settings"])
+        # A setting that the file lacks came later, with a default that changes nothing.
+        saved = Settings().with_values(file.configuration["settings"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from None
     if "epochs" in settings and saved.learning_rate_schedule != "constant":
         raise BadInput(
             f"epochs cannot change in a run with a {saved.learning_rate_schedule!r} learning "
             "rate, which depends on them: start a new run"
+        )
+    if "epochs" in settings and saved.forgetting_last:
+        raise BadInput(
+            "epochs cannot change in a run whose memory lengthens up to its last step "
+            f"(forgetting_last={saved.forgetting_last}): start a new run"
         )
     # What can change may have to: the machine that reads need not have the backend that trained,
     # nor the data in the same place. That is no damage.

@@ -28,6 +28,17 @@ def test_what_is_no_factor_is_refused(pair):
         Lengthening(*pair, steps=10)
 
 
+def test_memory_needs_steps_to_lengthen():
+    with pytest.raises(BadInput, match="at least 1 step, got 0"):
+        Lengthening(0.9, 0.99, steps=0)
+
+
+@pytest.mark.parametrize("forgetting", ["long", None, lambda step: 3, Lengthening])
+def test_what_gives_no_factor_is_refused_when_it_is_asked(forgetting):
+    with pytest.raises((BadInput, TypeError), match=r"forgetting must lie|missing"):
+        as_forgetting(forgetting)(0)
+
+
 def test_the_control_variate_forgets_by_the_step():
     ones = Evidence(*(np.ones(shape) for shape in ((2, 3), (3,), (), ())))
     variate = JacobianControlVariate(forgetting=Lengthening(0.5, 0.75, steps=10))

@@ -7,16 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
 
 import nolr
+from nolr import runs
 from nolr.backends import backend_of
 from nolr.data import load_digits
 from nolr.errors import BadInput
 from nolr.interchange import read_run
+from nolr.recipes import get_recipe
 from nolr.runs import reopen
 
 SHORT = {"epochs": 3, "hidden": "16,8"}
@@ -94,6 +97,23 @@ def test_resuming_can_train_longer_but_not_otherwise(tmp_path):
     nolr.train(out=cosine, learning_rate_schedule="cosine", **SHORT)
     with pytest.raises(BadInput, match="depends on them"):
         nolr.resume(cosine, epochs=4)
+    lengthening = tmp_path / "lengthening.h5"
+    nolr.train(out=lengthening, forgetting_last=0.99, **SHORT)
+    with pytest.raises(BadInput, match="a run whose memory lengthens up to its last step"):
+        nolr.resume(lengthening, epochs=4)
+
+
+def test_a_setting_that_came_later_has_the_default_of_the_library(tmp_path, monkeypatch):
+    path = tmp_path / "run.h5"
+    nolr.train(out=path, **SHORT)
+    recipe = get_recipe("digits-dense")
+    later = replace(recipe, settings=recipe.settings.with_values({"forgetting_last": 0.99}))
+    monkeypatch.setattr(runs, "get_recipe", lambda name: later)
+    with h5py.File(path, "r+") as file:
+        configuration = json.loads(file.attrs["configuration"])
+        del configuration["settings"]["forgetting_last"]
+        file.attrs["configuration"] = json.dumps(configuration)
+    assert nolr.load(path).settings.forgetting_last == 0
 
 
 def test_training_longer_is_as_if_it_had_been_asked_for_at_once(tmp_path):

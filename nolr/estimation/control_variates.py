@@ -24,6 +24,11 @@ is the running regression of the odd loss on ĝ·ε: it scales a bad J̄ down (w
 normalises its gradients, like Adam, undoes where λ = 0). λ < 1 trades bias for variance; λ = 0 is
 learned feedback alone.
 
+With a context (`nolr.context`) the units of a place are one change times its features. Then E[uuᵀ]
+is not diagonal, and the sums approach the regression step by step only: they do as long as not too
+many units are learned from too few probes, and where they fail, β falls. It helps to take off the
+mean of the features.
+
 Between convolutions white noise drowns: one pixel says little, and what it does depends on which
 windows win later on. Noise that is the same all over a block of pixels that later pooling takes
 together moves the output far more, and the winners average out. Such *block probes* serve J̄ only:
@@ -111,7 +116,7 @@ class JacobianControlVariate:
             raise BadInput(f"ridge must be a number from 0 on, got {self.ridge}")
         if self.probe not in PROBES:
             raise BadInput(f"there is no probe {self.probe!r}{nearest(str(self.probe), PROBES)}")
-        if not isinstance(self.context, int) or self.context < 0:
+        if type(self.context) is not int or self.context < 0:
             raise BadInput(f"context must be a number of units from 0 on, got {self.context!r}")
 
     def init(self, backend: Backend, outputs: int, units: int, dtype: object) -> Evidence:

@@ -35,24 +35,26 @@ class Lengthening:
     def __post_init__(self) -> None:
         _check(self.first)
         _check(self.last)
+        if self.steps < 1:
+            raise BadInput(f"memory lengthens over at least 1 step, got {self.steps}")
 
     def __call__(self, step: int) -> float:
         return self.last + (self.first - self.last) * Cosine(1.0, self.steps)(step)
 
 
 def as_forgetting(forgetting: float | Forgetting) -> Forgetting:
-    """Turn a plain number into the same factor in every step.
+    """Turn a plain number into the same factor in every step, and check those of a function.
 
     Raises:
         BadInput: the number does not lie between 0 and 1.
     """
     if callable(forgetting):
-        return forgetting
+        return lambda step: _check(forgetting(step))
     factor = _check(forgetting)
     return lambda step: factor
 
 
 def _check(factor: float) -> float:
-    if not 0 < factor < 1:
-        raise BadInput(f"forgetting must lie between 0 and 1, got {factor}")
+    if not (isinstance(factor, int | float) and 0 < factor < 1):
+        raise BadInput(f"forgetting must lie between 0 and 1, got {factor!r}")
     return factor

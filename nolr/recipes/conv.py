@@ -102,7 +102,7 @@ CIFAR10_CONV = replace(
     name="cifar10-conv",
     settings=replace(
         MNIST_CONV.settings,
-        sampler="independent",  # compared with the clean run: half the cost of pairs
+        sampler="independent",  # two copies, not a pair: each is compared with the clean run
         sigma=0.03,  # hardly any curvature is left for a pair to cancel
         forgetting=0.95,
         forgetting_last=0.995,

@@ -42,6 +42,11 @@ def build_trainer(settings: Settings, network: Sequential, data: Split) -> Train
         keep_default(settings, "allocation", "in joint noise, which has a single tail")
     if settings.residual == 0 and settings.control_variate != "none":
         keep_default(settings, "allocation", "with residual 0, which weighs no copies")
+    if settings.context and not _has_context(network, settings.context):
+        raise BadInput(
+            f"no stage of this network has a context within {settings.context} units: choose more, "
+            "or leave it at 0 where there are no convolutions one after another"
+        )
     steps = settings.epochs * ceil(len(data.train) / settings.batch_size)
     estimator = LikelihoodRatio(
         noise=_choose(settings, "noise")(settings.sigma),
@@ -84,10 +89,20 @@ def _choose(settings: Settings, name: str) -> Callable[..., Any]:
     return CHOICES[name][getattr(settings, name)]
 
 
+def _has_context(network: Sequential, units: int) -> bool:
+    return any(pathway.within(units).context for pathway in network.pathways)
+
+
 def _forgetting(settings: Settings, steps: int) -> float | Forgetting:
     """The same throughout, unless the last steps have a factor of their own."""
-    if settings.forgetting_last == 0:
-        return settings.forgetting
+    first, last = settings.forgetting, settings.forgetting_last
+    if last == 0:
+        return first
+    if not first <= last < 1:
+        raise BadInput(
+            f"forgetting_last must lie between forgetting, {first}, and 1, got {last}: or leave it "
+            "at 0 for the same memory throughout"
+        )
     return Lengthening(settings.forgetting, settings.forgetting_last, steps)
 
 
