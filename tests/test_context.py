@@ -6,15 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from test_pathways import RESNET
 
 from nolr.activations import Tanh, identity
 from nolr.backends import get_backend
 from nolr.context import Context
 from nolr.errors import BadInput
 from nolr.estimation import JacobianControlVariate, LayerWise, LikelihoodRatio
-from nolr.layers import AvgPool2D, Conv2D, Dense, Flatten, MaxPool2D
+from nolr.layers import AvgPool2D, Conv2D, Dense, Flatten
 from nolr.losses import CrossEntropy
-from nolr.network import Residual, Sequential
+from nolr.network import Sequential
 from nolr.noise import Gaussian
 from nolr.routes import Conditional
 from nolr.sampling import Independent
@@ -24,19 +25,6 @@ from nolr.types import Key
 
 def conv(inputs, outputs, **more):
     return Conv2D(inputs, outputs, padding=1, **more)
-
-
-RESNET = Sequential(
-    conv(3, 8),
-    conv(8, 16),
-    MaxPool2D(2),
-    conv(16, 32),
-    Residual(conv(32, 32)),
-    AvgPool2D(4),
-    Flatten(),
-    Dense(512, 10, identity),
-    input_shape=(3, 32, 32),
-)
 
 
 # --- the route ------------------------------------------------------------------------------------
