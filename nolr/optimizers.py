@@ -89,8 +89,12 @@ class SGD:
 class Adam:
     """Adam (Kingma and Ba, arXiv:1412.6980) with decoupled weight decay (arXiv:1711.05101).
 
-        m ← β₁ m + (1 - β₁) g        u ← β₂ u + (1 - β₂) g²
-        θ ← θ - lr ( m̂ / (√û + 1e-8) + decay θ ),  hats: divided by 1 - βᵗ
+        m ← β₁ m + g        u ← β₂ u + g²
+        θ ← θ - lr ( m̂ / (√û + 1e-8) + decay θ )
+
+    The moments are kept as discounted sums. The hats make means of them: m̂ = m / (1 + β₁ + β₁² ...),
+    over as many powers as there were steps, and û likewise. The authors' moments are these times
+    1 - β, which a step would have to multiply every entry by.
 
     Args:
         learning_rate: a number, or a function of the step.
@@ -122,23 +126,19 @@ class Adam:
     ) -> tuple[Array, tuple[Array, ...]]:
         rate = as_learning_rate(self.learning_rate)(step)
         # The hats, taken out of the formula: numbers instead of arrays.
-        correction = (1.0 - self.beta2 ** (step + 1)) ** 0.5
-        size = rate * correction / (1.0 - self.beta1 ** (step + 1))
-        least = 1e-8 * correction
+        deviations = _discounted_count(self.beta2, step + 1) ** 0.5
+        size = rate * deviations / _discounted_count(self.beta1, step + 1)
         if self.l2:
             gradient = gradient + self.l2 * vector
         # A vector is as large as the cache: what is done with is given back, to be used again.
         mean = self.beta1 * state[0]
-        part = (1.0 - self.beta1) * gradient
-        mean += part
-        del part
-        part = gradient * gradient
-        part *= 1.0 - self.beta2
+        mean += gradient
         square = self.beta2 * state[1]
+        part = gradient * gradient
         square += part
         del part
         root = namespace(vector).sqrt(square)
-        root += least
+        root += 1e-8 * deviations
         change = mean / root
         del root
         change *= size
@@ -146,3 +146,8 @@ class Adam:
         if self.weight_decay:
             new -= (rate * self.weight_decay) * vector
         return new, (mean, square)
+
+
+def _discounted_count(factor: float, steps: int) -> float:
+    """1 + β + β² ..., of so many steps."""
+    return (1.0 - factor**steps) / (1.0 - factor)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from nolr.context import Context
+from nolr.context import Condition, Context
 from nolr.nodes import Fork, Join, Node
 from nolr.routes import Chain, Gate, WindowSum
 from nolr.types import Array, Fixed, Route, Shape
@@ -54,7 +54,10 @@ class Pathway:
         if self.watched is None or (count := units // prod(self.places) - 1) < 1:
             return self
         channels, side = self.watched[0], self.watched[1] // self.places[1]
-        return replace(self, context=Context(self.watched, side, min(count, channels)))
+        whole = all(length % self.tie == 0 for length in self.pooled[1:])
+        parts = 2 if whole and side % 2 == self.tie % 2 == 0 else 1
+        context = Context(self.watched, side // parts, parts, min(count, channels))
+        return replace(self, context=context)
 
     @property
     def places(self) -> Shape:
@@ -66,8 +69,12 @@ class Pathway:
         """Shape of u."""
         if self.context is None:
             return self.places
-        channels, *image = self.places
-        return (channels, 1 + self.context.count, *image)
+        return (*self.places, 1 + self.context.count)
+
+    @property
+    def dependent(self) -> int:
+        """How many units u of one place are multiples of the same change."""
+        return 1 if self.context is None else 1 + self.context.count
 
     @property
     def units(self) -> int:
@@ -79,23 +86,29 @@ class Pathway:
         """Noise that is the same all over a block is the `pull` of one number a block."""
         return WindowSum(self.probe, self.source) if self.probe > 1 else None
 
-    def route(self, gate: Array, inputs: Sequence[Array], watched: Array | None = None) -> Chain:
-        """The pathway of every sample of a batch.
+    def route(self, gate: Array, inputs: Sequence[Array]) -> Chain:
+        """The pathway of every sample of a batch, to its places, or their parts in a context.
 
         Args:
             gate: a (N, *source).
             inputs: what entered every node of the network.
-            watched: the next stage's gate, (N, *watched); the context needs it.
         """
         links: list[Route] = [Gate(gate)]
         links += [node.route(inputs[index]) for index, node in self.followers]
-        if self.tie > 1:
-            links.append(WindowSum(self.tie, self.pooled))
+        side = self.tie if self.context is None else self.tie // self.context.parts
+        if side > 1:
+            links.append(WindowSum(side, self.pooled))
         if self.mixing is not None:
             links.append(self.mixing)
-        if self.context is not None:
-            links.append(self.context.route(watched))
         return Chain(links)
+
+    def condition(self, watched: Array | None) -> Condition | None:
+        """What J̄ depends on in a batch, if anything.
+
+        Args:
+            watched: the next stage's gate, (N, *watched); a context needs it.
+        """
+        return None if self.context is None else self.context.condition(watched)
 
 
 def find_pathways(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from nolr.backends import namespace
 from nolr.types import Array, Route, Shape
 
-__all__ = ["Chain", "Conditional", "Gate", "Reshape", "WeightedSum", "WindowSum", "Winners"]
+__all__ = ["Chain", "Gate", "Reshape", "WeightedSum", "WindowSum", "Winners"]
 
 
 @dataclass(frozen=True)
@@ -162,27 +162,6 @@ def _sum_lines(lines: Array, size: int, height: int) -> Array:
     for offset in range(1, size):
         total = total + lines[..., offset : size * height : size, :]
     return total
-
-
-@dataclass(frozen=True)
-class Conditional:
-    """Every unit, and beside it its products with the features of its place.
-
-    (C, H, W) -> (C, 1 + R, H, W). A map that is the same for all samples behind it, J̄, then depends
-    on the sample through its features, J(x) = J̄₀ + Σ_r h_r(x) J̄_r.
-    """
-
-    features: Array
-    """1, h_1 ... h_R of every place, (N, 1 + R, H, W)."""
-
-    def push(self, change: Array) -> Array:
-        return change[..., :, None, :, :] * self.features[:, None, ...]
-
-    def pull(self, credit: Array) -> Array:
-        return namespace(credit).sum(credit * self.features[:, None, ...], axis=2)
-
-    def variance(self, variance: Array) -> Array:
-        return variance[..., :, None, :, :] * (self.features * self.features)[:, None, ...]
 
 
 @dataclass(frozen=True)

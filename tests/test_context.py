@@ -10,14 +10,13 @@ from test_pathways import RESNET
 
 from nolr.activations import Tanh, identity
 from nolr.backends import get_backend
-from nolr.context import Context
+from nolr.context import Condition, Context
 from nolr.errors import BadInput
 from nolr.estimation import JacobianControlVariate, LayerWise, LikelihoodRatio
 from nolr.layers import AvgPool2D, Conv2D, Dense, Flatten
 from nolr.losses import CrossEntropy
 from nolr.network import Sequential
 from nolr.noise import Gaussian
-from nolr.routes import Conditional
 from nolr.sampling import Independent
 from nolr.testing import check_unbiased
 from nolr.types import Key
@@ -27,41 +26,63 @@ def conv(inputs, outputs, **more):
     return Conv2D(inputs, outputs, padding=1, **more)
 
 
-# --- the route ------------------------------------------------------------------------------------
+# --- conditions -----------------------------------------------------------------------------------
+
+PARTS = pytest.mark.parametrize("parts", [1, 2])
 
 
-def conditional(backend, rng):
-    return Conditional(backend.asarray(rng.normal(size=(3, 4, 2, 5))))
+def condition(backend, parts, seed):
+    features = np.random.default_rng(seed).normal(size=(3, 2 * parts, 5 * parts, 4))
+    return Condition(backend.asarray(features), parts)
 
 
-def test_push_multiplies_every_unit_by_the_features_of_its_place(backend):
-    rng = np.random.default_rng(0)
-    route, change = conditional(backend, rng), rng.normal(size=(6, 3, 7, 2, 5))
-    pushed = backend.to_host(route.push(backend.asarray(change)))
-    features = backend.to_host(route.features)
-    for copy, n, unit, feature, y, x in np.ndindex(6, 3, 7, 4, 2, 5):
-        expected = change[copy, n, unit, y, x] * features[n, feature, y, x]
-        assert pushed[copy, n, unit, feature, y, x] == pytest.approx(expected)
+def matrices(given, backend):
+    """What a condition does to every sample, part by part: (N, H, W, F, H·parts, W·parts)."""
+    features = backend.to_host(given.features)
+    samples, height, width, count = features.shape
+    parts = given.parts
+    found = np.zeros((samples, height // parts, width // parts, count, height, width))
+    for n, y, x, feature in np.ndindex(features.shape):
+        found[n, y // parts, x // parts, feature, y, x] = features[n, y, x, feature]
+    return found
 
 
-def test_pull_is_the_transpose_of_push(backend):
-    rng = np.random.default_rng(1)
-    route, change = conditional(backend, rng), rng.normal(size=(3, 7, 2, 5))
-    credit = rng.normal(size=(3, 7, 4, 2, 5))
-    pushed = backend.to_host(route.push(backend.asarray(change)))
-    pulled = backend.to_host(route.pull(backend.asarray(credit)))
+@PARTS
+def test_push_sums_the_parts_of_every_place_times_their_features(backend, parts):
+    given = condition(backend, parts, 0)
+    change = np.random.default_rng(1).normal(size=(6, 3, 7, 2 * parts, 5 * parts))
+    pushed = backend.to_host(given.push(backend.asarray(change)))
+    expected = np.einsum("nyxfij,kncij->kncyxf", matrices(given, backend), change)
+    np.testing.assert_allclose(pushed, expected, rtol=1e-11, atol=1e-13)
+
+
+@PARTS
+def test_pull_is_the_transpose_of_push(backend, parts):
+    given, rng = condition(backend, parts, 2), np.random.default_rng(3)
+    change, credit = rng.normal(size=(3, 7, 2 * parts, 5 * parts)), rng.normal(size=(3, 7, 2, 5, 4))
+    pushed = backend.to_host(given.push(backend.asarray(change)))
+    pulled = backend.to_host(given.pull(backend.asarray(credit)))
     ours, theirs = (pushed * credit).sum(axis=(1, 2, 3, 4)), (change * pulled).sum(axis=(1, 2, 3))
     np.testing.assert_allclose(ours, theirs, rtol=1e-11)
     # A negative control: the credit of another sample.
     assert np.abs((pushed * np.roll(credit, 1, axis=0)).sum(axis=(1, 2, 3, 4)) - theirs).max() > 0.1
 
 
-def test_the_variance_of_independent_changes(backend):
-    route = conditional(backend, np.random.default_rng(2))
-    variance = np.random.default_rng(3).uniform(0.5, 2.0, size=(3, 7, 2, 5))
-    found = backend.to_host(route.variance(backend.asarray(variance)))
-    pushed = backend.to_host(route.push(backend.asarray(np.sqrt(variance))))
-    np.testing.assert_allclose(found, pushed**2, rtol=1e-12)
+@PARTS
+@pytest.mark.parametrize("together", [False, True])
+def test_the_energy_of_a_place_is_a_matrix_of_its_features(backend, parts, together):
+    given = condition(backend, parts, 4)
+    change = np.random.default_rng(5).uniform(0.5, 2.0, size=(3, 7, 2 * parts, 5 * parts))
+    energy = given.energy_together if together else given.energy
+    found = backend.to_host(energy(backend.asarray(change)))
+    # Of what moves alone the variances add up, of what moves together the deviations.
+    maps = matrices(given, backend)
+    if together:
+        moved = np.einsum("nyxfij,ncij->ncyxf", maps, change)
+        expected = np.einsum("ncyxf,ncyxg->cyxfg", moved, moved)
+    else:
+        expected = np.einsum("nyxfij,nyxgij,ncij->cyxfg", maps, maps, change)
+    np.testing.assert_allclose(found, expected.reshape(-1, 4, 4), rtol=1e-10, atol=1e-12)
 
 
 # --- the features ---------------------------------------------------------------------------------
@@ -69,32 +90,32 @@ def test_the_variance_of_independent_changes(backend):
 
 def test_features_are_shares_of_open_units(backend):
     gate = np.random.default_rng(4).uniform(size=(3, 5, 4, 6))
-    features = Context((5, 4, 6), 2, 3).route(backend.asarray(gate)).features
+    features = Context((5, 4, 6), 2, 1, 3).condition(backend.asarray(gate)).features
     features = backend.to_host(features)
-    assert features.shape == (3, 4, 2, 3)
-    assert (features[:, 0] == 1).all()
+    assert features.shape == (3, 2, 3, 4)
+    assert (features[..., 0] == 1).all()
     shares = np.empty((3, 5, 2, 3))
     for n, c, y, x in np.ndindex(shares.shape):
         shares[n, c, y, x] = gate[n, c, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2].mean()
     shares -= shares.mean(axis=(0, 2, 3), keepdims=True)
     # Some orthonormal directions: the features determine them, and they are the same for all.
-    rows, columns = np.moveaxis(shares, 1, -1).reshape(-1, 5), np.moveaxis(features[:, 1:], 1, -1)
-    directions, *_ = np.linalg.lstsq(rows, columns.reshape(-1, 3))
-    np.testing.assert_allclose(rows @ directions, columns.reshape(-1, 3), atol=1e-12)
+    rows, columns = np.moveaxis(shares, 1, -1).reshape(-1, 5), features[..., 1:].reshape(-1, 3)
+    directions, *_ = np.linalg.lstsq(rows, columns)
+    np.testing.assert_allclose(rows @ directions, columns, atol=1e-12)
     np.testing.assert_allclose(directions.T @ directions, np.eye(3), atol=1e-12)
     # A negative control: shares of other blocks are no such thing.
     others = np.roll(rows, 1, axis=0)
-    wrong, *_ = np.linalg.lstsq(others, columns.reshape(-1, 3))
-    assert np.abs(others @ wrong - columns.reshape(-1, 3)).max() > 0.05
+    wrong, *_ = np.linalg.lstsq(others, columns)
+    assert np.abs(others @ wrong - columns).max() > 0.05
 
 
 def test_features_have_mean_zero_and_repeat_with_the_batch():
     gate = np.random.default_rng(5).uniform(size=(4, 5, 4, 4))
-    context = Context((5, 4, 4), 2, 5)
-    once, twice = (context.route(np.concatenate([gate] * n)).features for n in (1, 2))
-    np.testing.assert_allclose(once[:, 1:].mean(axis=(0, 2, 3)), 0, atol=1e-15)
+    context = Context((5, 4, 4), 2, 2, 5)
+    once, twice = (context.condition(np.concatenate([gate] * n)).features for n in (1, 2))
+    np.testing.assert_allclose(once[..., 1:].mean(axis=(0, 1, 2)), 0, atol=1e-15)
     np.testing.assert_allclose(twice, np.concatenate([once, once]), atol=1e-15)
-    assert np.abs(once[:, 1:]).max() > 0.1
+    assert np.abs(once[..., 1:]).max() > 0.1
 
 
 # --- which stages have one ------------------------------------------------------------------------
@@ -163,8 +184,10 @@ def explained(context):
     trace, pathway = NETWORK.run_clean(params, x), NETWORK.pathways[0].within(context)
     gates = [NETWORK.layer(i).gate(trace.visits[i].drive, None, 0.02) for i in (0, 1)]
     noise = pathway.blocks.pull(0.02 * rng.normal(size=(32, *pathway.blocks.target)))
-    moved = pathway.route(gates[0], trace.inputs, gates[1]).push(noise).reshape(32, -1)
-    foreseen = moved @ variate.jacobian(state.evidence[0]).T
+    moved = pathway.route(gates[0], trace.inputs).push(noise)
+    if given := pathway.condition(gates[1]):
+        moved = given.push(moved)
+    foreseen = moved.reshape(32, -1) @ variate.jacobian(state.evidence[0]).T
     y, _ = NETWORK.layer(0).respond(params[0], trace.visits[0].drive, noise)
     for node, theta in zip(NETWORK.nodes[1:], params[1:], strict=True):
         y = node(y) if not node.trainable else node.respond(theta, node.drive(theta, y), None)[0]
@@ -200,7 +223,9 @@ def certificate(residual):
     evidence = tuple(
         old._replace(
             moment=rng.normal(size=old.moment.shape),
-            energy=np.ones_like(old.energy),
+            energy=np.ones_like(old.energy)
+            if old.energy.ndim == 1
+            else (0.5 + np.diag([1.5, 0.5, 1.0]))[None],  # features that are not independent
             covariance=np.array(0.7),
             power=np.array(1.0),
         )

@@ -7,11 +7,11 @@ The loss of a copy is one number, but its output o is m numbers, for free. A sta
 
 For every stage, keep a running regression of the output change Δo on u,
 
-    J̄ = Σ Δo uᵀ / (Σ E[u²] + ridge),
+    J̄ = Σ Δo uᵀ (Σ E[uuᵀ] + ridge)⁻¹,
 
 which is itself a likelihood-ratio estimate of the mean Jacobian of the tail. It has a control
 variate of its own: of Δo uᵀ = (Δo - βJ̄u) uᵀ + βJ̄ uuᵀ, with J̄ and β as they were before the draw,
-the second term is replaced by its mean βJ̄ E[u²], so that units do not disturb each other's sums by
+the second term is replaced by its mean βJ̄ E[uuᵀ], so that units do not disturb each other's sums by
 what is known already. With the loss's own
 derivative e = ∂loss/∂o it predicts the credit of every unit, per sample, ĝ = pathwayᵀ (J̄ᵀe), and
 foresees the change of the loss, ĝ·ε = e·J̄u. Since E[(ĝ·ε) s] = ĝ for every ĝ that was fixed before
@@ -23,11 +23,6 @@ is unbiased at λ = 1, and has the variance of ‖g - ĝ‖ instead of that of �
 is the running regression of the odd loss on ĝ·ε: it scales a bad J̄ down (which an optimiser that
 normalises its gradients, like Adam, undoes where λ = 0). λ < 1 trades bias for variance; λ = 0 is
 learned feedback alone.
-
-With a context (`nolr.context`) the units of a place are one change times its features. Then E[uuᵀ]
-is not diagonal, and the sums approach the regression step by step only: they do as long as not too
-many units are learned from too few probes, and where they fail, β falls. It helps to take off the
-mean of the features.
 
 Between convolutions white noise drowns: one pixel says little, and what it does depends on which
 windows win later on. Noise that is the same all over a block of pixels that later pooling takes
@@ -47,12 +42,12 @@ from typing import NamedTuple
 from nolr.backends import namespace
 from nolr.errors import BadInput, nearest
 from nolr.estimation.forgetting import Forgetting, as_forgetting
+from nolr.estimation.regression import TINY, explain, regress
 from nolr.types import Array, Backend
 
 __all__ = ["Evidence", "JacobianControlVariate"]
 
 PROBES = ("white", "block")
-TINY = 1e-30  # makes 0/0 a 0: no evidence, no prediction
 
 
 class Evidence(NamedTuple):
@@ -64,7 +59,7 @@ class Evidence(NamedTuple):
     moment: Array
     """Σ Δo uᵀ, (m, units)."""
     energy: Array
-    """Σ E[u²], (units,)."""
+    """Σ E[u²], (units,), or Σ E[uuᵀ] of every place, (places, F, F)."""
     covariance: Array
     """Σ odd loss · (ĝ·ε), ()."""
     power: Array
@@ -119,25 +114,28 @@ class JacobianControlVariate:
         if type(self.context) is not int or self.context < 0:
             raise BadInput(f"context must be a number of units from 0 on, got {self.context!r}")
 
-    def init(self, backend: Backend, outputs: int, units: int, dtype: object) -> Evidence:
-        """No evidence yet: J̄ = 0."""
+    def init(
+        self, backend: Backend, outputs: int, units: int, dtype: object, dependent: int = 1
+    ) -> Evidence:
+        """No evidence yet: J̄ = 0.
+
+        Args:
+            outputs: m.
+            units: number of units, of all places together.
+            dependent: how many of them are multiples of the same change.
+        """
         zeros = backend.xp.zeros
+        places = (units,) if dependent == 1 else (units // dependent, dependent, dependent)
         return Evidence(
             moment=zeros((outputs, units), dtype=dtype),
-            energy=zeros((units,), dtype=dtype),
+            energy=zeros(places, dtype=dtype),
             covariance=zeros((), dtype=dtype),
             power=zeros((), dtype=dtype),
         )
 
     def jacobian(self, evidence: Evidence) -> Array:
-        """J̄ (m, units); 0 where nothing has been seen yet.
-
-        The ridge shrinks the units that hardly ever respond: without it the ratio of two tiny
-        sums would be a huge J̄, ready for the day on which such a unit wakes up.
-        """
-        energy = evidence.energy
-        ridge = self.ridge * namespace(energy).mean(energy) + TINY
-        return evidence.moment / (energy + ridge)
+        """J̄ (m, units); 0 where nothing has been seen yet."""
+        return regress(evidence.moment, evidence.energy, self.ridge)
 
     def beta(self, evidence: Evidence, first: float = 0.0) -> Array:
         """β = Cov/Var, clipped to [0, 1].
@@ -168,14 +166,14 @@ class JacobianControlVariate:
             surprise: Δo - βJ̄u, what the prediction does not explain of the odd part of the output,
                 (rows, m).
             moved: u (rows, units).
-            energy: Σ E[u²] over the rows, (units,): known, so it need not be estimated.
+            energy: as in `Evidence`, over the rows: known, so it need not be estimated.
             explained: βJ̄ (m, units).
             odd_loss: odd part of the loss, (draws,).
             foreseen: ĝ·ε, (draws,).
         """
         xp = namespace(surprise)
         return Evidence(
-            moment=surprise.T @ moved + explained * energy,
+            moment=surprise.T @ moved + explain(explained, energy),
             energy=energy,
             covariance=xp.vecdot(odd_loss, foreseen),
             power=xp.vecdot(foreseen, foreseen),

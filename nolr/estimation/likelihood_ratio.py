@@ -114,13 +114,15 @@ class LikelihoodRatio:
         features = network.output_shape if loss.differentiable else (*network.output_shape[:-1], 1)
         merits = tuple(Merit() for _ in network.stages)
         evidence = []
-        for pathway in network.pathways:
-            outputs, units = prod(features), pathway.within(control_variate.context).units
+        for pathway in (p.within(control_variate.context) for p in network.pathways):
+            outputs, units = prod(features), pathway.units
             if pathway.mixing is not None:  # of one position
                 outputs = features[-1]
             if is_exact(pathway, loss):  # nothing to learn
                 outputs = units = 0
-            evidence.append(control_variate.init(backend, outputs, units, dtype))
+            evidence.append(
+                control_variate.init(backend, outputs, units, dtype, pathway.dependent)
+            )
         return EstimatorState(tuple(evidence), merits, merits, merits)
 
     def __call__(

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nolr.backends import namespace
+from nolr.context import Condition
 from nolr.estimation.control_variates import Evidence, JacobianControlVariate
 from nolr.pathways import Pathway
 from nolr.types import Array, Reach, Route
@@ -27,7 +28,9 @@ class Prediction:
     error: Array
     """e, the derivative of the losses with respect to the features, (N, P, m)."""
     route: Route
-    """The pathway of every sample."""
+    """The pathway of every sample, to its places."""
+    condition: Condition | None
+    """What J̄ depends on in every sample; None where it is the same for all."""
     jacobian: Array | None
     """J̄; None where it is the identity."""
     credit: Array
@@ -46,7 +49,8 @@ class Prediction:
         xp, groups = namespace(noise), noise.shape[0]
         change = self.route.push(noise)
         if self.jacobian is not None:
-            moved = xp.reshape(change, (-1, self.jacobian.shape[1]))
+            moved = change if self.condition is None else self.condition.push(change)
+            moved = xp.reshape(moved, (-1, self.jacobian.shape[1]))
             change = moved @ self.jacobian.T
             self._last = moved, change
         change = xp.reshape(change, (groups, *self.error.shape))
@@ -73,21 +77,21 @@ class Prediction:
             moved, change = self._last
             explained = self.beta * self.jacobian
             surprise = xp.reshape(shift, change.shape) - self.beta * change
-            energy = (groups * scale**2) * self._spread(blocks, self.jacobian.shape[1])
+            energy = (groups * scale**2) * self._energy(blocks)
         odd_loss, foreseen = xp.reshape(odd_loss, (-1,)), xp.reshape(foreseen, (-1,))
         seen = self.control_variate.observe(surprise, moved, energy, explained, odd_loss, foreseen)
         self.seen = seen if self.seen is None else self.seen.plus(seen)
 
-    def _spread(self, blocks: bool, units: int) -> Array:
-        """E[u²] for noise of level 1, summed over samples (and positions that are alike)."""
+    def _energy(self, blocks: bool) -> Array:
+        """Σ E[uuᵀ] for noise of level 1, over samples (and positions that are alike)."""
         xp = namespace(self.credit)
         one = xp.ones((), dtype=self.credit.dtype)  # of every unit: a gate spreads it
-        if blocks:  # a block moves as one
-            together = self.route.push(one)
-            variance = together * together
-        else:
-            variance = self.route.variance(one)
-        return xp.sum(xp.reshape(variance, (-1, units)), axis=0)
+        change = self.route.push(one) if blocks else self.route.variance(one)
+        if self.condition is not None:
+            condition = self.condition
+            return condition.energy_together(change) if blocks else condition.energy(change)
+        variance = change * change if blocks else change  # a block moves as one
+        return xp.sum(xp.reshape(variance, (-1, self.jacobian.shape[1])), axis=0)
 
 
 def predict(
@@ -96,6 +100,7 @@ def predict(
     pathway: Pathway,
     reach: Reach,
     route: Route,
+    condition: Condition | None,
     error: Array,
     exact: bool,
     noised: bool,
@@ -107,7 +112,8 @@ def predict(
         evidence: of earlier steps.
         pathway: of the stage.
         reach: of its noise.
-        route: the pathway of every sample.
+        route: the pathway of every sample, to its places.
+        condition: what J̄ depends on in every sample; None where it is the same for all.
         error: e = ∂loss/∂features (N, P, m).
         exact: whether the pathway leads to the features themselves, so that J̄ = I.
         noised: whether β is to be regressed; else the prediction is exact and β = 1.
@@ -121,8 +127,9 @@ def predict(
         if error.shape[1] > 1 and pathway.mixing is None:  # which leads only where it reaches
             jacobian = _within_reach(jacobian, reach, error.shape[1])
         felt = xp.reshape(felt, (-1, jacobian.shape[0])) @ jacobian
-    credit = route.pull(xp.reshape(felt, (error.shape[0], *pathway.target)))
-    return Prediction(control_variate, error, route, jacobian, credit, beta)
+    felt = xp.reshape(felt, (error.shape[0], *pathway.target))
+    credit = route.pull(felt if condition is None else condition.pull(felt))
+    return Prediction(control_variate, error, route, condition, jacobian, credit, beta)
 
 
 def _within_reach(jacobian: Array, reach: Reach, losses: int) -> Array:

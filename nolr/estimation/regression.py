@@ -1,0 +1,54 @@
+"""Ridge regression of the output on the units of a stage, from two sums alone.
+
+    J̄ = Σ Δo uᵀ (Σ E[uuᵀ] + ridge)⁻¹
+
+Places respond to noise of their own, so E[uuᵀ] is a block for every place. Where a place is one
+unit the block is a number, E[u²], its *energy*; where it is one for each feature of its context
+(`nolr.context`), all multiples of the same change, the block is a matrix and is solved.
+
+Ridge regression: Hoerl and Kennard, Technometrics 12 (1970).
+"""
+
+from __future__ import annotations
+
+from nolr.backends import namespace
+from nolr.types import Array
+
+__all__ = ["explain", "regress"]
+
+TINY = 1e-30  # makes 0/0 a 0: no evidence, no prediction
+CONTEXT_RIDGE = 1.0  # a feature explains less than the mean, and is learned from the same probes
+
+
+def regress(moment: Array, energy: Array, ridge: float) -> Array:
+    """J̄ (m, units); 0 where nothing has been seen yet.
+
+    The ridge shrinks the units that hardly ever respond: without it the ratio of two tiny sums
+    would be a huge J̄, ready for the day on which such a unit wakes up.
+
+    Args:
+        moment: Σ Δo uᵀ, (m, units).
+        energy: Σ E[u²], (units,), or Σ E[uuᵀ] of every place, (places, F, F).
+        ridge: added to the energy of every unit, as a fraction of the mean over all places; for
+            units that depend on a feature `CONTEXT_RIDGE`, of the mean of that feature, is.
+    """
+    xp = namespace(moment)
+    if energy.ndim == 1:
+        return moment / (energy + (ridge * xp.mean(energy) + TINY))
+    places, count, _ = energy.shape
+    diagonal = xp.eye(count, dtype=energy.dtype)
+    ridges = CONTEXT_RIDGE * diagonal
+    ridges[0, 0] = ridge
+    system = energy + ridges * xp.mean(energy, axis=0) + TINY * diagonal
+    blocks = xp.permute_dims(xp.reshape(moment, (-1, places, count)), (1, 2, 0))
+    solved = xp.linalg.solve(system, blocks)
+    return xp.reshape(xp.permute_dims(solved, (2, 0, 1)), moment.shape)
+
+
+def explain(jacobian: Array, energy: Array) -> Array:
+    """J̄ Σ E[uuᵀ], the moment that J̄ explains, (m, units)."""
+    if energy.ndim == 1:
+        return jacobian * energy
+    xp, (places, count, _) = namespace(jacobian), energy.shape
+    blocks = xp.permute_dims(xp.reshape(jacobian, (-1, places, count)), (1, 0, 2))
+    return xp.reshape(xp.permute_dims(blocks @ energy, (1, 0, 2)), jacobian.shape)
