@@ -7,10 +7,10 @@ the control variate stays what it is:
     J(x) = J̄₀ + Σ_r h_r(x) J̄_r,    h = Pᵀ (share of the next stage's gates open there - mean)
 
 P holds a few orthonormal directions among the next stage's channels, drawn once for all. The mean
-is that over the places and samples at hand (a worker's part of the batch), so that J̄₀ belongs to an
-ordinary place, and the features say how far one is from that. A place is a block of pixels; where it
-can be quartered every quarter has features of its own, which tell more and need no more units: those
-of a place are sums over its quarters.
+is that over the places and samples at hand (a worker's part of the batch), so that J̄₀ belongs to
+an ordinary place, and the features say how far one is from that. A place is a block of pixels;
+where it can be quartered every quarter has features of its own, which tell more and need no more
+units: those of a place are sums over its quarters.
 """
 
 from __future__ import annotations

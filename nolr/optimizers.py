@@ -92,9 +92,9 @@ class Adam:
         m ← β₁ m + g        u ← β₂ u + g²
         θ ← θ - lr ( m̂ / (√û + 1e-8) + decay θ )
 
-    The moments are kept as discounted sums. The hats make means of them: m̂ = m / (1 + β₁ + β₁² ...),
-    over as many powers as there were steps, and û likewise. The authors' moments are these times
-    1 - β, which a step would have to multiply every entry by.
+    The moments are kept as discounted sums, of which the hats make means: m̂ = m / (1 + β₁ + ...),
+    a power for every step, and û likewise. The authors' moments are these times 1 - β, by which a
+    step would have to multiply every entry.
 
     Args:
         learning_rate: a number, or a function of the step.

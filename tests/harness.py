@@ -275,6 +275,7 @@ def adversarial(estimator, case, seed=1):
         Evidence(
             moment=rng.normal(size=old.moment.shape),
             energy=rng.uniform(0.5, 2.0, size=old.energy.shape),
+            draws=np.array(1e9),
             covariance=np.array(0.7),
             power=np.array(1.0),
         )

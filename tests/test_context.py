@@ -226,6 +226,7 @@ def certificate(residual):
             energy=np.ones_like(old.energy)
             if old.energy.ndim == 1
             else (0.5 + np.diag([1.5, 0.5, 1.0]))[None],  # features that are not independent
+            draws=np.array(100.0),
             covariance=np.array(0.7),
             power=np.array(1.0),
         )

@@ -90,7 +90,7 @@ def test_evidence_of_two_blocks_is_that_of_both_together(backend):
 
 def test_units_that_hardly_ever_respond_get_no_huge_jacobian():
     evidence = Evidence(
-        np.array([[1.0, 3e-8]]), np.array([1.0, 1e-15]), np.array(0.0), np.array(0.0)
+        np.array([[1.0, 3e-8]]), np.array([1.0, 1e-15]), *(np.array(0.0) for _ in range(3))
     )
     assert JacobianControlVariate(ridge=0.0).jacobian(evidence)[0, 1] > 1e7
     assert abs(JacobianControlVariate(ridge=0.01).jacobian(evidence)[0, 1]) < 1e-4
@@ -109,13 +109,15 @@ def test_no_evidence_predicts_nothing():
 
 @pytest.mark.parametrize(("covariance", "beta"), [(-1.0, 0.0), (0.5, 0.25), (9.0, 1.0)])
 def test_beta_is_clipped(covariance, beta):
-    evidence = Evidence(np.zeros((1, 1)), np.zeros(1), np.array(covariance), np.array(2.0))
+    evidence = Evidence(
+        np.zeros((1, 1)), np.zeros(1), np.array(9.0), np.array(covariance), np.array(2.0)
+    )
     assert JacobianControlVariate().beta(evidence) == beta
 
 
 def test_evidence_is_forgotten():
-    old = Evidence(*(np.ones(shape) for shape in ((2, 3), (3,), (), ())))
-    new = Evidence(*(np.full(shape, 10.0) for shape in ((2, 3), (3,), (), ())))
+    old = Evidence(*(np.ones(shape) for shape in ((2, 3), (3,), (), (), ())))
+    new = Evidence(*(np.full(shape, 10.0) for shape in ((2, 3), (3,), (), (), ())))
     learned = JacobianControlVariate(forgetting=0.5).learn(old, new, 0)
     assert all((part == 10.5).all() for part in learned)
 

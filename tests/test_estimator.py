@@ -464,7 +464,7 @@ def test_forgetting_is_exponential():
     one = type(evidence)(*(np.ones_like(array) for array in evidence))
     for expected in (1.0, 1.5, 1.75):
         evidence = variate.learn(evidence, one, 0)
-        assert [float(np.sum(array)) for array in evidence] == [expected] * 4
+        assert [float(np.sum(array)) for array in evidence] == [expected] * 5
 
 
 def test_no_evidence_is_no_prediction():

@@ -40,7 +40,7 @@ def test_what_gives_no_factor_is_refused_when_it_is_asked(forgetting):
 
 
 def test_the_control_variate_forgets_by_the_step():
-    ones = Evidence(*(np.ones(shape) for shape in ((2, 3), (3,), (), ())))
+    ones = Evidence(*(np.ones(shape) for shape in ((2, 3), (3,), (), (), ())))
     variate = JacobianControlVariate(forgetting=Lengthening(0.5, 0.75, steps=10))
     for step, factor in ((0, 0.5), (10, 0.75)):
         learned = variate.learn(ones, ones, step)

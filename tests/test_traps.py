@@ -166,6 +166,7 @@ def fixed_jacobian(old):
     return Evidence(
         moment=1e9 * rng.normal(size=old.moment.shape),
         energy=1e9 * np.ones(old.energy.shape),
+        draws=np.array(1e9),
         covariance=old.covariance,
         power=old.power,
     )

@@ -60,6 +60,8 @@ class Evidence(NamedTuple):
     """Σ Δo uᵀ, (m, units)."""
     energy: Array
     """Σ E[u²], (units,), or Σ E[uuᵀ] of every place, (places, F, F)."""
+    draws: Array
+    """How many, ()."""
     covariance: Array
     """Σ odd loss · (ĝ·ε), ()."""
     power: Array
@@ -129,13 +131,14 @@ class JacobianControlVariate:
         return Evidence(
             moment=zeros((outputs, units), dtype=dtype),
             energy=zeros(places, dtype=dtype),
+            draws=zeros((), dtype=dtype),
             covariance=zeros((), dtype=dtype),
             power=zeros((), dtype=dtype),
         )
 
     def jacobian(self, evidence: Evidence) -> Array:
         """J̄ (m, units); 0 where nothing has been seen yet."""
-        return regress(evidence.moment, evidence.energy, self.ridge)
+        return regress(evidence.moment, evidence.energy, evidence.draws, self.ridge)
 
     def beta(self, evidence: Evidence, first: float = 0.0) -> Array:
         """β = Cov/Var, clipped to [0, 1].
@@ -175,6 +178,7 @@ class JacobianControlVariate:
         return Evidence(
             moment=surprise.T @ moved + explain(explained, energy),
             energy=energy,
+            draws=xp.asarray(surprise.shape[0], dtype=surprise.dtype),
             covariance=xp.vecdot(odd_loss, foreseen),
             power=xp.vecdot(foreseen, foreseen),
         )

@@ -120,9 +120,7 @@ class LikelihoodRatio:
                 outputs = features[-1]
             if is_exact(pathway, loss):  # nothing to learn
                 outputs = units = 0
-            evidence.append(
-                control_variate.init(backend, outputs, units, dtype, pathway.dependent)
-            )
+            evidence.append(control_variate.init(backend, outputs, units, dtype, pathway.dependent))
         return EstimatorState(tuple(evidence), merits, merits, merits)
 
     def __call__(

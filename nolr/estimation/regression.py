@@ -17,27 +17,32 @@ from nolr.types import Array
 __all__ = ["explain", "regress"]
 
 TINY = 1e-30  # makes 0/0 a 0: no evidence, no prediction
-CONTEXT_RIDGE = 1.0  # a feature explains less than the mean, and is learned from the same probes
+PATIENCE = 20.0  # draws a place until the evidence for a feature weighs as much as its ridge
 
 
-def regress(moment: Array, energy: Array, ridge: float) -> Array:
+def regress(moment: Array, energy: Array, draws: Array, ridge: float) -> Array:
     """J̄ (m, units); 0 where nothing has been seen yet.
 
     The ridge shrinks the units that hardly ever respond: without it the ratio of two tiny sums
     would be a huge J̄, ready for the day on which such a unit wakes up.
 
+    Features of a context are not trusted before there is enough evidence to tell them all from
+    noise, which takes the more draws the more places are learned from the same ones. Until then
+    their ridge leaves J̄ what it is on average.
+
     Args:
         moment: Σ Δo uᵀ, (m, units).
         energy: Σ E[u²], (units,), or Σ E[uuᵀ] of every place, (places, F, F).
-        ridge: added to the energy of every unit, as a fraction of the mean over all places; for
-            units that depend on a feature `CONTEXT_RIDGE`, of the mean of that feature, is.
+        draws: how many there were, ().
+        ridge: added to the energy of every unit, as a fraction of the mean over all places; not
+            to that of features, which have their own.
     """
     xp = namespace(moment)
     if energy.ndim == 1:
         return moment / (energy + (ridge * xp.mean(energy) + TINY))
     places, count, _ = energy.shape
     diagonal = xp.eye(count, dtype=energy.dtype)
-    ridges = CONTEXT_RIDGE * diagonal
+    ridges = diagonal * (PATIENCE * places / (draws + 1.0))
     ridges[0, 0] = ridge
     system = energy + ridges * xp.mean(energy, axis=0) + TINY * diagonal
     blocks = xp.permute_dims(xp.reshape(moment, (-1, places, count)), (1, 2, 0))

@@ -26,7 +26,7 @@ from nolr.types import Backend
 
 __all__ = ["RunFile", "read_run", "write_run"]
 
-FORMAT, VERSION = "nolr-run", 2
+FORMAT, VERSION = "nolr-run", 3
 
 
 class RunFile(NamedTuple):
