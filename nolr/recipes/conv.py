@@ -104,9 +104,9 @@ CIFAR10_CONV = replace(
         MNIST_CONV.settings,
         sampler="independent",  # two copies, not a pair: each is compared with the clean run
         sigma=0.03,  # hardly any curvature is left for a pair to cancel
-        forgetting=0.95,
+        forgetting=0.92,
         forgetting_last=0.995,
-        context=2560,
+        context=10240,
         probe_every=1,
         learning_rate=3e-3,
         batch_size=64,
