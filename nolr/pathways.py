@@ -73,7 +73,7 @@ class Pathway:
 
     @property
     def dependent(self) -> int:
-        """How many units u of one place are multiples of the same change."""
+        """How many units u are of one place, and move together."""
         return 1 if self.context is None else 1 + self.context.count
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nolr.estimation.regression import PATIENCE, explain, regress
+from nolr.estimation.regression import DRAWS_A_PLACE, explain, regress
 
 PLACES, FEATURES, OUTPUTS = 5, 3, 2
 
@@ -29,7 +29,7 @@ def test_blocks_are_solved_place_by_place(backend):
         for place in range(PLACES):
             system = energy[place].copy()
             for feature in range(FEATURES):
-                share = PATIENCE * PLACES / 401 if feature else ridge
+                share = DRAWS_A_PLACE * PLACES / 401 if feature else ridge
                 system[feature, feature] += share * means[feature, feature]
             for output in range(OUTPUTS):
                 rows = moment.reshape(OUTPUTS, PLACES, FEATURES)

@@ -71,8 +71,8 @@ VARIANTS: dict[str, tuple[nolr.LikelihoodRatio, int]] = {
     "block probe, four copies": (estimator(copies=4), 60),
     "block probe, one copy, σ = 0.03": (estimator(0.03, copies=1), 60),
     "the same, longer memory": (estimator(0.03, 0.98, copies=1), 200),
-    "the same, context within 1280 units": (estimator(0.03, 0.98, copies=1, context=1280), 200),
     "the same, context within 2560 units": (estimator(0.03, 0.98, copies=1, context=2560), 200),
+    "the same, context within 10240 units": (estimator(0.03, 0.98, copies=1, context=10240), 200),
 }
 
 

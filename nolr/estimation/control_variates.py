@@ -9,10 +9,10 @@ For every stage, keep a running regression of the output change Δo on u,
 
     J̄ = Σ Δo uᵀ (Σ E[uuᵀ] + ridge)⁻¹,
 
-which is itself a likelihood-ratio estimate of the mean Jacobian of the tail. It has a control
-variate of its own: of Δo uᵀ = (Δo - βJ̄u) uᵀ + βJ̄ uuᵀ, with J̄ and β as they were before the draw,
-the second term is replaced by its mean βJ̄ E[uuᵀ], so that units do not disturb each other's sums by
-what is known already. With the loss's own
+which is itself a likelihood-ratio estimate of the mean Jacobian of the tail
+(`nolr.estimation.regression`). It has a control variate of its own: of Δo uᵀ = (Δo - βJ̄u) uᵀ + βJ̄
+uuᵀ, with J̄ and β as they were before the draw, the second term is replaced by its mean βJ̄ E[uuᵀ],
+so that units do not disturb each other's sums by what is known already. With the loss's own
 derivative e = ∂loss/∂o it predicts the credit of every unit, per sample, ĝ = pathwayᵀ (J̄ᵀe), and
 foresees the change of the loss, ĝ·ε = e·J̄u. Since E[(ĝ·ε) s] = ĝ for every ĝ that was fixed before
 the draw,
@@ -87,9 +87,8 @@ class JacobianControlVariate:
         probe: "block" to learn J̄ from noise in blocks where pooling lies behind a stage; "white" to
             learn it from the noise whose score is weighed, everywhere.
         context: between convolutions, let J̄ depend on the sample by as many features of its context
-            (`nolr.context`) as keep a stage within so many units u; 0 for the mean alone. More
-            units are learned more slowly: by as many probes of a sample as there are units, or
-            more, within what is remembered.
+            (`nolr.context`) as keep a stage within so many units u; 0 for the mean alone. They
+            count as evidence comes in: what is forgotten fast has use for few.
 
     Raises:
         BadInput: an argument out of its range.
@@ -124,7 +123,7 @@ class JacobianControlVariate:
         Args:
             outputs: m.
             units: number of units, of all places together.
-            dependent: how many of them are multiples of the same change.
+            dependent: how many of them move together, because they are of the same place.
         """
         zeros = backend.xp.zeros
         places = (units,) if dependent == 1 else (units // dependent, dependent, dependent)

@@ -77,12 +77,12 @@ class Prediction:
             moved, change = self._last
             explained = self.beta * self.jacobian
             surprise = xp.reshape(shift, change.shape) - self.beta * change
-            energy = (groups * scale**2) * self._energy(blocks)
+            energy = (groups * scale**2) * self._energy(blocks, self.jacobian.shape[1])
         odd_loss, foreseen = xp.reshape(odd_loss, (-1,)), xp.reshape(foreseen, (-1,))
         seen = self.control_variate.observe(surprise, moved, energy, explained, odd_loss, foreseen)
         self.seen = seen if self.seen is None else self.seen.plus(seen)
 
-    def _energy(self, blocks: bool) -> Array:
+    def _energy(self, blocks: bool, units: int) -> Array:
         """Σ E[uuᵀ] for noise of level 1, over samples (and positions that are alike)."""
         xp = namespace(self.credit)
         one = xp.ones((), dtype=self.credit.dtype)  # of every unit: a gate spreads it
@@ -91,7 +91,7 @@ class Prediction:
             condition = self.condition
             return condition.energy_together(change) if blocks else condition.energy(change)
         variance = change * change if blocks else change  # a block moves as one
-        return xp.sum(xp.reshape(variance, (-1, self.jacobian.shape[1])), axis=0)
+        return xp.sum(xp.reshape(variance, (-1, units)), axis=0)
 
 
 def predict(

@@ -4,7 +4,7 @@
 
 Places respond to noise of their own, so E[uuᵀ] is a block for every place. Where a place is one
 unit the block is a number, E[u²], its *energy*; where it is one for each feature of its context
-(`nolr.context`), all multiples of the same change, the block is a matrix and is solved.
+(`nolr.context`), and they move together, the block is a matrix and is solved.
 
 Ridge regression: Hoerl and Kennard, Technometrics 12 (1970).
 """
@@ -17,7 +17,9 @@ from nolr.types import Array
 __all__ = ["explain", "regress"]
 
 TINY = 1e-30  # makes 0/0 a 0: no evidence, no prediction
-PATIENCE = 20.0  # draws a place until the evidence for a feature weighs as much as its ridge
+# Draws a place until the evidence for a feature weighs as much as its ridge. Found on a ResNet-5,
+# where it made the best of early and late steps at once.
+DRAWS_A_PLACE = 20.0
 
 
 def regress(moment: Array, energy: Array, draws: Array, ridge: float) -> Array:
@@ -41,10 +43,10 @@ def regress(moment: Array, energy: Array, draws: Array, ridge: float) -> Array:
     if energy.ndim == 1:
         return moment / (energy + (ridge * xp.mean(energy) + TINY))
     places, count, _ = energy.shape
-    diagonal = xp.eye(count, dtype=energy.dtype)
-    ridges = diagonal * (PATIENCE * places / (draws + 1.0))
+    identity = xp.eye(count, dtype=energy.dtype)
+    ridges = identity * (DRAWS_A_PLACE * places / (draws + 1.0))
     ridges[0, 0] = ridge
-    system = energy + ridges * xp.mean(energy, axis=0) + TINY * diagonal
+    system = energy + ridges * xp.mean(energy, axis=0) + TINY * identity
     blocks = xp.permute_dims(xp.reshape(moment, (-1, places, count)), (1, 2, 0))
     solved = xp.linalg.solve(system, blocks)
     return xp.reshape(xp.permute_dims(solved, (2, 0, 1)), moment.shape)
