@@ -35,7 +35,8 @@ class Context:
     Args:
         watched: shape of the next stage's gate, (C, H, W).
         side: of what has features of its own, in pixels of `watched`; the image is full of them.
-            Where the next stage does not pad, they lie a little beside what they stand for.
+            Where the next stage does not pad, or pooling leaves a rest, they lie a little beside
+            what they stand for.
         parts: how many of them lie along the side of a place: 1, or 2 for quarters.
         count: number of features, at most C.
     """
@@ -97,10 +98,11 @@ class Condition:
         Returns:
             (C·H·W, 1 + R, 1 + R).
         """
-        return sum(
-            _sum_pairs(variance[(..., *pixels)][..., None], self.features[:, None, *pixels, :])
-            for pixels in self._offsets()
-        )
+        total = 0.0
+        for pixels in self._offsets():
+            features = self.features[:, None, *pixels, :]
+            total += _sum_products(variance[(..., *pixels)][..., None] * features, features)
+        return total
 
     def energy_together(self, change: Array) -> Array:
         """The same where all parts of a place change by one number, of variance 1.
@@ -109,7 +111,7 @@ class Condition:
             change: of the parts when it is 1, as `variance`.
         """
         moved = self.push(change)
-        return _sum_pairs(namespace(moved).ones_like(moved[..., :1]), moved)
+        return _sum_products(moved, moved)
 
     def _offsets(self) -> list[tuple[slice, slice]]:
         """The first parts of all places, then the second ones, and so on."""
@@ -124,9 +126,9 @@ def _directions(channels: int, count: int) -> np.ndarray:
     return np.linalg.qr(normal)[0]
 
 
-def _sum_pairs(weights: Array, units: Array) -> Array:
-    """Σ_n w uuᵀ of every place: (N, C, H, W, 1) and (N, C or 1, H, W, F) -> (C·H·W, F, F)."""
-    xp, count = namespace(units), units.shape[-1]
-    columns = xp.permute_dims(weights * units, (1, 2, 3, 4, 0))
-    rows = xp.permute_dims(units, (1, 2, 3, 0, 4))
+def _sum_products(left: Array, right: Array) -> Array:
+    """Σ_n l rᵀ of every place: (N, C, H, W, F) and (N, C or 1, H, W, F) -> (C·H·W, F, F)."""
+    xp, count = namespace(left), left.shape[-1]
+    columns = xp.permute_dims(left, (1, 2, 3, 4, 0))
+    rows = xp.permute_dims(right, (1, 2, 3, 0, 4))
     return xp.reshape(columns @ rows, (-1, count, count))

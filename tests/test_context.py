@@ -201,6 +201,31 @@ def test_a_jacobian_that_depends_on_the_sample_foresees_more():
     assert 1 - conditional_on < 0.85 * (1 - mean)  # of what was not explained
 
 
+def gradient_on_waking(dtype, steps=60):
+    """The first stage's, when a next stage that was open all over begins to close units."""
+    backend, loss, rng = get_backend("numpy"), CrossEntropy(), np.random.default_rng(9)
+    params = NETWORK.init(3, backend, dtype)
+    awake = params[1]["b"]
+    variate = JacobianControlVariate(0.0, 0.98, 0.01, "block", 10**6)
+    method = LikelihoodRatio(
+        Gaussian(0.02), copies=2, sampler=Independent(), control_variate=variate
+    )
+    state = method.init(NETWORK, params, loss)
+    for step in range(steps + 1):
+        params[1]["b"] = awake + np.asarray(50 * (step < steps), dtype)
+        batch = rng.normal(size=(32, 1, 8, 8)).astype(dtype), rng.integers(3, size=32)
+        estimate, state = method(NETWORK, params, batch, loss, Key(0, step=step), state)
+    return np.linalg.norm(estimate.grads[0]["W"])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_feature_that_is_but_rounding_is_not_believed(dtype, monkeypatch):
+    assert gradient_on_waking(dtype) < 1
+    # A negative control: the rounding of shares that never vary, taken for a feature.
+    monkeypatch.setattr("nolr.estimation.regression.LEAST_VARIANCE", 0.0)
+    assert gradient_on_waking(dtype) > 100
+
+
 SMALL = Sequential(
     Conv2D(1, 1, 2, stride=2, activation=Tanh()),
     Conv2D(1, 2, 1, activation=Tanh()),

@@ -61,7 +61,7 @@ class Evidence(NamedTuple):
     energy: Array
     """Σ E[u²], (units,), or Σ E[uuᵀ] of every place, (places, F, F)."""
     draws: Array
-    """How many, ()."""
+    """Noisy copies, or pairs, of single samples, ()."""
     covariance: Array
     """Σ odd loss · (ĝ·ε), ()."""
     power: Array
@@ -83,12 +83,13 @@ class JacobianControlVariate:
             derivative.
         forgetting: factor in (0, 1) by which older evidence is discounted in every step that
             runs copies; a number, or a function of the step.
-        ridge: added to the energy of every unit in the regression, as a fraction of their mean.
+        ridge: added to the energy of every unit in the regression, as a fraction of their mean;
+            features of a context have a ridge of their own, which falls as evidence comes in.
         probe: "block" to learn J̄ from noise in blocks where pooling lies behind a stage; "white" to
             learn it from the noise whose score is weighed, everywhere.
         context: between convolutions, let J̄ depend on the sample by as many features of its context
-            (`nolr.context`) as keep a stage within so many units u; 0 for the mean alone. They
-            count as evidence comes in: what is forgotten fast has use for few.
+            (`nolr.context`) as keep a stage within so many units u; 0 for the mean alone. What
+            is forgotten fast has use for few. A place with F features takes F² numbers to remember.
 
     Raises:
         BadInput: an argument out of its range.

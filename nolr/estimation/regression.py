@@ -20,6 +20,7 @@ TINY = 1e-30  # makes 0/0 a 0: no evidence, no prediction
 # Draws a place until the evidence for a feature weighs as much as its ridge. Found on a ResNet-5,
 # where it made the best of early and late steps at once.
 DRAWS_A_PLACE = 20.0
+LEAST_VARIANCE = 1e-6  # of a feature, a share of open units; what varies less may be rounding
 
 
 def regress(moment: Array, energy: Array, draws: Array, ridge: float) -> Array:
@@ -46,7 +47,9 @@ def regress(moment: Array, energy: Array, draws: Array, ridge: float) -> Array:
     identity = xp.eye(count, dtype=energy.dtype)
     ridges = identity * (DRAWS_A_PLACE * places / (draws + 1.0))
     ridges[0, 0] = ridge
-    system = energy + ridges * xp.mean(energy, axis=0) + TINY * identity
+    means = xp.mean(energy, axis=0)
+    means = xp.maximum(means, LEAST_VARIANCE * means[0, 0])
+    system = energy + ridges * means + TINY * identity
     blocks = xp.permute_dims(xp.reshape(moment, (-1, places, count)), (1, 2, 0))
     solved = xp.linalg.solve(system, blocks)
     return xp.reshape(xp.permute_dims(solved, (2, 0, 1)), moment.shape)
