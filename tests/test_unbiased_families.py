@@ -410,7 +410,7 @@ def prediction_of(name, stage, error):
     trace, layer = network.run_clean(params, found.x), network.layer(stage)
     pathway, visit = network.pathways[stage], trace.visits[stage]
     route = pathway.route(layer.gate(visit.drive, visit.past, harness.SIGMA), trace.inputs)
-    known = (method.control_variate, evidence, pathway, network.reaches[stage], route)
+    known = (method.control_variate, evidence, pathway, network.reaches[stage], route, None)
     return predict(*known, error, is_exact(pathway, found.loss), noised=False, samples=1)
 
 
