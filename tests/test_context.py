@@ -145,6 +145,33 @@ def test_as_many_features_as_keep_within_the_units(units, expected):
 
 
 @pytest.mark.parametrize(
+    ("lines", "pool", "parts"),
+    [
+        (12, 4, 2),  # blocks of four lines: their quarters have two
+        (12, 3, 1),  # three lines have no half
+        (6, 4, 1),  # a rest of two lines belongs to no place
+    ],
+)
+def test_places_are_quartered_where_they_can_be(lines, pool, parts):
+    network = Sequential(
+        conv(3, 4),
+        conv(4, 5),
+        AvgPool2D(pool),
+        Flatten(),
+        Dense(5 * (lines // pool) ** 2, 2, identity),
+        input_shape=(3, lines, lines),
+    )
+    pathway = network.pathways[0].within(10**6)
+    assert pathway.context.parts == parts
+    # What the route ends in is what the condition takes.
+    gate = np.ones((2, 4, lines, lines))
+    places = pathway.route(gate, []).push(gate)
+    given = pathway.condition(np.ones((2, 5, lines, lines)))
+    assert given.push(places).shape == (2, *pathway.target)
+    assert given.pull(given.push(places)).shape == places.shape
+
+
+@pytest.mark.parametrize(
     "layers",
     [
         (conv(3, 4), Conv2D(4, 4, 2), AvgPool2D(5), Flatten(), Dense(16, 2)),  # 11 lines, 2 places

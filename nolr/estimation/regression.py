@@ -17,8 +17,7 @@ from nolr.types import Array
 __all__ = ["explain", "regress"]
 
 TINY = 1e-30  # makes 0/0 a 0: no evidence, no prediction
-# Draws a place until the evidence for a feature weighs as much as its ridge. Found on a ResNet-5,
-# where it made the best of early and late steps at once.
+# Until the evidence for a feature weighs as much as its ridge. A choice, made on a ResNet-5.
 DRAWS_A_PLACE = 20.0
 LEAST_VARIANCE = 1e-6  # of a feature, a share of open units; what varies less may be rounding
 
