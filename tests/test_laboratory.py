@@ -40,7 +40,7 @@ from nolr.layers import LIF, Conv2D, Dense, Embedding, Flatten, MaxPool2D, MeanO
 from nolr.losses import CrossEntropy, MeanSquaredError, ZeroOne
 from nolr.network import Residual, Sequential
 from nolr.noise import Gaussian
-from nolr.sampling import Independent
+from nolr.sampling import Antithetic, Independent
 
 NUMPY = get_backend("numpy")
 STUDIES = Path(__file__).parents[1] / "examples" / "studies"
@@ -420,6 +420,14 @@ def test_entries_are_chosen_by_name_and_none_comes_twice():
     with pytest.raises(BadInput, match="there is no estimator 'join' to study"):
         choose_entries(("join",), own)
     assert ROSTER[0].build(own, 3) is None  # no whole number of pairs
+
+
+def test_everyone_draws_from_where_the_recipe_draws():
+    """Else backends would disagree about an estimator, given the same noise."""
+    for source in ("host", "device"):
+        own = LikelihoodRatio(sampler=Antithetic(source))
+        built = [entry.example(own) for entry in ROSTER]
+        assert {estimator.sampler.source for estimator in built} == {source}
 
 
 # --- studies --------------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ class CupyBackend:
 
     def scatter_add(self, rows: Array, values: Array, size: int) -> Array:
         table = self._cupy.zeros((size, values.shape[1]), values.dtype)
-        importlib.import_module("cupyx").scatter_add(table, rows, values)
+        self._cupy.add.at(table, rows, values)
         return table
 
     def sparse(self, matrix: Any, dtype: Any) -> Any:

@@ -23,6 +23,7 @@ from nolr.estimation import (
 from nolr.noise import Laplace
 from nolr.palette import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 from nolr.sampling import Antithetic, Independent, Orthogonal, Sobol
+from nolr.types import Sampler
 
 __all__ = ["ROSTER", "Entry", "choose_entries"]
 
@@ -76,9 +77,17 @@ def _unbiased(own: LikelihoodRatio, copies: int) -> LikelihoodRatio:
     return replace(own, copies=copies, control_variate=variate)
 
 
-def _plain(own: LikelihoodRatio, copies: int, **changes: Any) -> LikelihoodRatio:
-    plain: dict[str, Any] = {"sampler": Antithetic(), "schedule": LayerWise()}
-    return replace(own, **(plain | {"control_variate": None, "copies": copies} | changes))
+def _plain(
+    own: LikelihoodRatio, copies: int, sampler: type = Antithetic, **changes: Any
+) -> LikelihoodRatio:
+    plain: dict[str, Any] = {"schedule": LayerWise(), "control_variate": None, "copies": copies}
+    return replace(own, sampler=_as_drawn(own, sampler), **(plain | changes))
+
+
+def _as_drawn(own: LikelihoodRatio, sampler: type) -> Sampler:
+    """A sampler whose numbers come from where the recipe's own come from."""
+    drawn: Sampler = sampler(getattr(own.sampler, "source", "device"))
+    return drawn
 
 
 def _with(**changes: Any) -> Make:
@@ -123,21 +132,21 @@ ROSTER: tuple[Entry, ...] = (
         "evolution strategies",
         BLACK,
         "P",
-        lambda own, copies: EvolutionStrategies(copies=copies),
+        lambda own, copies: EvolutionStrategies(copies=copies, sampler=_as_drawn(own, Antithetic)),
         "noise 0.01 in all parameters, in pairs",
     ),
     Entry(
         "forward gradient",
         GREY,
         "X",
-        lambda own, copies: ForwardGradient(copies=copies),
+        lambda own, copies: ForwardGradient(copies=copies, sampler=_as_drawn(own, Antithetic)),
         "slopes of the clean loss along random directions",
     ),
     Entry(
         "plain independent",
         ORANGE,
         "v",
-        _with(sampler=Independent()),
+        _with(sampler=Independent),
         "likelihood ratios alone, every copy with noise of its own",
         variant=True,
     ),
@@ -145,7 +154,7 @@ ROSTER: tuple[Entry, ...] = (
         "plain orthogonal",
         GREEN,
         "<",
-        _with(sampler=Orthogonal()),
+        _with(sampler=Orthogonal),
         "likelihood ratios alone, pairs along orthogonal directions",
         variant=True,
     ),
@@ -153,7 +162,7 @@ ROSTER: tuple[Entry, ...] = (
         "plain Sobol",
         GREEN,
         ">",
-        _with(sampler=Sobol()),
+        _with(sampler=Sobol),
         "likelihood ratios alone, pairs from a scrambled Sobol sequence",
         variant=True,
     ),
