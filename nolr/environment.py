@@ -23,13 +23,14 @@ __all__ = [
     "versions",
 ]
 
-PACKAGES = ("numpy", "scipy", "h5py", "scikit-learn", "array-api-compat", "torch", "cupy")
+PACKAGES = ("numpy", "scipy", "h5py", "scikit-learn", "array-api-compat", "torch")
+CUPY = ("cupy", "cupy-cuda12x", "cupy-cuda13x")  # the same package, built for one CUDA or another
 
 
 def versions() -> dict[str, str]:
     """Versions of nolr, Python and the packages that are installed, and the machine."""
     found = {"nolr": nolr.__version__, "python": platform.python_version()}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *CUPY):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -11,12 +11,13 @@ in the same arrays: one sweep costs one matrix product a layer, not one a layer 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
 
 from nolr.backends import namespace
-from nolr.copies import tile
+from nolr.copies import add_noise, tile
 from nolr.network import Sequential, Trace
 from nolr.nodes import State, advance
 from nolr.types import Array, Layer, Params
@@ -49,12 +50,14 @@ def run_tails(
     params: Sequence[Params],
     trace: Trace,
     noises: Sequence[Mapping[int, Array]],
+    behind: Collection[int] = (),
 ) -> Tails:
     """Run several tails in one sweep.
 
     Args:
         noises: one entry a tail, in the order of their first stages: stage -> its noise
             (C·N, *noise_shape). A stage has noise in at most one tail.
+        behind: stages whose noise enters behind the activation instead.
     """
     stages = {node: stage for stage, node in enumerate(network.stages)}
     starts: dict[int, list[int]] = {}
@@ -70,7 +73,10 @@ def run_tails(
             if state is not None:
                 state = advance(network.nodes[index], params[index], state)
             continue
-        layer, theta = network.layer(stage), params[index]
+        layer: Layer | _Behind = network.layer(stage)
+        if stage in behind:
+            layer = _Behind(network.layer(stage))
+        theta = params[index]
         parts = [] if state is None else _carry(layer, theta, state, riders, noises, stage, found)
         for tail in starts.get(stage, ()):
             noise = noises[tail][stage]
@@ -81,8 +87,29 @@ def run_tails(
     return Tails(state[0], found)
 
 
+@dataclass(frozen=True)
+class _Behind:
+    """A layer whose noise enters behind its activation: y = f(v) + ε."""
+
+    layer: Layer
+
+    def drive(self, params: Params, x: Array) -> Array:
+        return self.layer.drive(params, x)
+
+    def respond(
+        self, params: Params, drive: Array, noise: Array | None
+    ) -> tuple[Array, Array | None]:
+        y, past = self.layer.respond(params, drive, None)
+        return add_noise(y, noise), past
+
+
 def _leave(
-    layer: Layer, theta: Params, trace: Trace, noise: Array, stage: int, found: dict[int, Local]
+    layer: Layer | _Behind,
+    theta: Params,
+    trace: Trace,
+    noise: Array,
+    stage: int,
+    found: dict[int, Local],
 ) -> State:
     """Start a tail: respond to the clean drive with noise; every copy needs the skips too."""
     visit = trace.visits[stage]
@@ -93,7 +120,7 @@ def _leave(
 
 
 def _carry(
-    layer: Layer,
+    layer: Layer | _Behind,
     theta: Params,
     state: State,
     riders: Sequence[tuple[int, int]],

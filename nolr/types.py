@@ -96,6 +96,10 @@ class Backend(Protocol):
     def xp(self) -> Any:
         """The array-API namespace."""
 
+    @property
+    def device(self) -> str:
+        """What computes, in words: "host", or the name of a GPU."""
+
     def asarray(self, host: Any, dtype: str | None = None) -> Array:
         """Bring a NumPy array, or anything NumPy can read, here; memory may be shared."""
 

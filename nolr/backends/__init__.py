@@ -153,4 +153,6 @@ def find_backends() -> dict[str, str]:
         else:
             library = importlib.import_module(LIBRARIES[backend.name])
             found[name] = f"available, version {library.__version__}"
+            if backend.device != "host":
+                found[name] += f", on {backend.device}"
     return found

@@ -23,6 +23,7 @@ NAMESPACES = {"torch": "array_api_compat.torch", "array-api-strict": "array_api_
 class ArrayApiBackend:
     """An adapter for one namespace. The standard has no random numbers: they come from the host."""
 
+    device = "host"
     cache_bytes = 1 << 19
 
     def __init__(self, name: str) -> None:

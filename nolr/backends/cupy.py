@@ -93,6 +93,8 @@ class CupyBackend:
     def __init__(self, cupy: Any) -> None:
         self._cupy = cupy
         self.xp = importlib.import_module("array_api_compat.cupy")
+        properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
+        self.device = properties["name"].decode()
         words = "uint32 k0, uint32 k1, uint32 c1, uint32 c2, uint32 c3, int64 size"
         self._normal, self._uniform = (
             cupy.ElementwiseKernel(words, "raw T out", body, f"nolr_philox_{name}", preamble=PHILOX)

@@ -18,6 +18,7 @@ class NumpyBackend:
 
     name = "numpy"
     xp = xp
+    device = "host"
     cache_bytes = 1 << 20
 
     def asarray(self, host: Any, dtype: str | None = None) -> Array:

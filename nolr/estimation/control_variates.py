@@ -48,6 +48,7 @@ from nolr.types import Array, Backend
 __all__ = ["Evidence", "JacobianControlVariate"]
 
 PROBES = ("white", "block")
+FORGETS = ("evenly", "by-evidence")
 
 
 class Evidence(NamedTuple):
@@ -71,6 +72,28 @@ class Evidence(NamedTuple):
         """discount · self + other."""
         return Evidence(*(discount * a + b for a, b in zip(self, other, strict=True)))
 
+    def discount(self, kept: float) -> Evidence:
+        """Forget, every unit in proportion to what is known of it: 1 - kept where that is average.
+
+        A unit that gains energy e in every step and loses (1 - kept) E²/Ē settles at
+        E = √(e Ē/(1 - kept)): with a tenth of the usual evidence it remembers √10 times as long.
+        That is the best compromise between noise, which a long memory averages out, and a Jacobian
+        that drifts at random (Kalman, Journal of Basic Engineering 82, 1960).
+        """
+        xp, units = namespace(self.energy), self.moment.shape[1]
+        if units == 0:
+            return self.plus(self, kept - 1.0)
+        known = self.energy if self.energy.ndim == 1 else self.energy[:, 0, 0]
+        kept_each = xp.maximum(1.0 - (1.0 - kept) * known / (xp.mean(known) + TINY), 0.0)
+        of_energy = xp.reshape(kept_each, (-1, *(1,) * (self.energy.ndim - 1)))
+        return Evidence(
+            moment=self.moment * xp.repeat(kept_each, units // kept_each.shape[0]),
+            energy=self.energy * of_energy,
+            draws=kept * self.draws,
+            covariance=kept * self.covariance,
+            power=kept * self.power,
+        )
+
 
 @dataclass(frozen=True)
 class JacobianControlVariate:
@@ -90,6 +113,14 @@ class JacobianControlVariate:
         context: between convolutions, let J̄ depend on the sample by as many features of its context
             (`nolr.context`) as keep a stage within so many units u; 0 for the mean alone. What
             is forgotten fast has use for few. A place with F features takes F² numbers to remember.
+        probe_scale: level of block probes, which then enter behind the activation
+            (`nolr.estimation.probes`) and leave it to σ how smooth the gates are; None: block
+            probes are noise of level σ before the activation.
+        leak: share of such a probe, from 0 to 1, that closed gates let pass: what units do that are
+            hardly ever open is learned from it. J̄ then counts samples that have a unit closed for
+            leak² of those that have it open.
+        forgets: "evenly", or "by-evidence": units that hardly ever respond forget the less
+            (`Evidence.discount`), and with them the little that was ever seen of them.
 
     Raises:
         BadInput: an argument out of its range.
@@ -100,6 +131,9 @@ class JacobianControlVariate:
     ridge: float = 0.01
     probe: str = "white"
     context: int = 0
+    probe_scale: float | None = None
+    leak: float = 0.0
+    forgets: str = "evenly"
 
     def __post_init__(self) -> None:
         if self.residual != "adaptive" and not (
@@ -113,6 +147,25 @@ class JacobianControlVariate:
             raise BadInput(f"ridge must be a number from 0 on, got {self.ridge}")
         if self.probe not in PROBES:
             raise BadInput(f"there is no probe {self.probe!r}{nearest(str(self.probe), PROBES)}")
+        if self.probe_scale is not None and not 0 < self.probe_scale < inf:
+            raise BadInput(
+                f"probe_scale must be a positive number, or None, got {self.probe_scale}"
+            )
+        if not 0 <= self.leak <= 1:
+            raise BadInput(f"leak must be a number from 0 to 1, got {self.leak}")
+        if self.leak and self.probe_scale is None:
+            raise BadInput(
+                f"leak {self.leak:g} is of probes behind the activation: give them a probe_scale"
+            )
+        if self.probe_scale is not None and self.probe != "block":
+            raise BadInput(
+                f"probe_scale is the level of block probes, but probe is {self.probe!r}: choose "
+                "probe 'block'"
+            )
+        if self.forgets not in FORGETS:
+            raise BadInput(
+                f"forgets cannot be {self.forgets!r}{nearest(str(self.forgets), FORGETS)}"
+            )
         if type(self.context) is not int or self.context < 0:
             raise BadInput(f"context must be a number of units from 0 on, got {self.context!r}")
 
@@ -185,4 +238,7 @@ class JacobianControlVariate:
 
     def learn(self, evidence: Evidence, seen: Evidence, step: int) -> Evidence:
         """Forget a little, then add what was seen in this step."""
-        return evidence.plus(seen, as_forgetting(self.forgetting)(step))
+        kept = as_forgetting(self.forgetting)(step)
+        if self.forgets == "by-evidence":
+            return evidence.discount(kept).plus(seen)
+        return evidence.plus(seen, kept)

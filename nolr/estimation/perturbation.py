@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from nolr.backends import backend_of, namespace
 from nolr.copies import tile
+from nolr.estimation.probes import Probe
 from nolr.estimation.stage import StageStep, odd_part
 from nolr.network import Sequential, Trace
 from nolr.tails import run_tails
@@ -66,10 +67,15 @@ class Draw(NamedTuple):
 
     def noise(self, clean: CleanRun, step: StageStep, stage: int, white: Array) -> Array:
         """ε of a stage, (groups, N, *noise_shape)."""
-        noise = step.noise.colour(white)
+        probe = self.probe(step)
+        noise = step.noise.colour(white) if probe is None else probe.scale * white
         if self.blocks and (blocks := clean.network.pathways[stage].blocks):
             return blocks.pull(noise)
         return noise
+
+    def probe(self, step: StageStep) -> Probe | None:
+        """What the noise enters a stage through, if it does so behind the activation."""
+        return step.prediction.probe if self.blocks and step.prediction is not None else None
 
 
 def run_copies(
@@ -93,8 +99,10 @@ def run_copies(
     xp, signs, samples = namespace(clean.losses), draw.sampler.signs, clean.losses.shape[0]
     white = {stage: draw.white(clean, stage) for stages in passes for stage in stages}
     noise = {stage: draw.noise(clean, steps[stage], stage, eta) for stage, eta in white.items()}
-    copies = [{stage: _copies(noise[stage], signs) for stage in stages} for stages in passes]
-    tails = run_tails(clean.network, clean.params, clean.trace, copies)
+    probes = {stage: probe for stage in noise if (probe := draw.probe(steps[stage])) is not None}
+    entering = noise | {stage: noise[stage] * probe.gate for stage, probe in probes.items()}
+    copies = [{stage: _copies(entering[stage], signs) for stage in stages} for stages in passes]
+    tails = run_tails(clean.network, clean.params, clean.trace, copies, probes)
 
     losses = clean.loss(tails.output, tile(clean.target, len(passes) * len(signs) * draw.groups))
     shape = (len(passes), len(signs), draw.groups)
@@ -111,11 +119,13 @@ def run_copies(
         foreseen: dict[int, Array | float] = dict.fromkeys(stages, 0.0)
         for stage in stages:
             if (prediction := steps[stage].prediction) is not None:
-                foreseen[stage] = prediction.foresee(noise[stage])
+                probe = probes.get(stage)
+                foreseen[stage] = prediction.foresee(noise[stage], probe)
                 if learning:
-                    scale, blocks = steps[stage].noise.scale, draw.moves_blocks(clean, stage)
+                    scale = steps[stage].noise.scale if probe is None else probe.scale
+                    blocks = draw.moves_blocks(clean, stage)
                     seen = (shifts[index, ...], odd_loss[index, ...], foreseen[stage])
-                    prediction.observe(*seen, scale, blocks)
+                    prediction.observe(*seen, scale, blocks, probe)
         if draw.blocks or not any(steps[stage].weighs for stage in stages):
             continue
         explained = sum(steps[stage].beta * foreseen[stage] for stage in stages)

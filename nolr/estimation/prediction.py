@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from nolr.backends import namespace
 from nolr.context import Condition
 from nolr.estimation.control_variates import Evidence, JacobianControlVariate
+from nolr.estimation.probes import Probe
 from nolr.pathways import Pathway
 from nolr.types import Array, Reach, Route
 
@@ -36,18 +37,23 @@ class Prediction:
     credit: Array
     """β ĝ / (all samples), the prediction of the gradient of the mean loss, (N, *noise_shape)."""
     beta: Array | float
+    probe: Probe | None = None
+    """What block probes enter through behind the activation, if they do."""
     seen: Evidence | None = None
     """What the copies have taught so far."""
     _last: tuple[Array, Array] | None = None
     """u (rows, units) and J̄u (rows, m) of the last draw."""
 
-    def foresee(self, noise: Array) -> Array:
+    def foresee(self, noise: Array, probe: Probe | None = None) -> Array:
         """ĝ·ε, the change of every loss that the prediction foresees.
 
         (groups, N, *noise_shape) -> (groups, N·P).
+
+        Args:
+            probe: what the noise enters through, if that is behind the activation.
         """
         xp, groups = namespace(noise), noise.shape[0]
-        change = self.route.push(noise)
+        change = self._entry(probe).push(noise)
         if self.jacobian is not None:
             moved = change if self.condition is None else self.condition.push(change)
             moved = xp.reshape(moved, (-1, self.jacobian.shape[1]))
@@ -57,7 +63,13 @@ class Prediction:
         return xp.reshape(xp.vecdot(change, self.error), (groups, -1))
 
     def observe(
-        self, shift: Array, odd_loss: Array, foreseen: Array, scale: float, blocks: bool
+        self,
+        shift: Array,
+        odd_loss: Array,
+        foreseen: Array,
+        scale: float,
+        blocks: bool,
+        probe: Probe | None = None,
     ) -> None:
         """Collect evidence, of the noise that was foreseen last.
 
@@ -67,6 +79,7 @@ class Prediction:
             foreseen: what `foresee` returned.
             scale: σ of the noise.
             blocks: whether the noise was the same all over a block.
+            probe: as it was foreseen.
         """
         xp, groups = namespace(shift), shift.shape[0]
         if self.jacobian is None:  # nothing to learn but β
@@ -77,16 +90,21 @@ class Prediction:
             moved, change = self._last
             explained = self.beta * self.jacobian
             surprise = xp.reshape(shift, change.shape) - self.beta * change
-            energy = (groups * scale**2) * self._energy(blocks, self.jacobian.shape[1])
+            energy = (groups * scale**2) * self._energy(blocks, self.jacobian.shape[1], probe)
         odd_loss, foreseen = xp.reshape(odd_loss, (-1,)), xp.reshape(foreseen, (-1,))
         seen = self.control_variate.observe(surprise, moved, energy, explained, odd_loss, foreseen)
         self.seen = seen if self.seen is None else self.seen.plus(seen)
 
-    def _energy(self, blocks: bool, units: int) -> Array:
+    def _entry(self, probe: Probe | None) -> Route:
+        """The pathway from where the noise enters."""
+        return self.route if probe is None else probe.route
+
+    def _energy(self, blocks: bool, units: int, probe: Probe | None) -> Array:
         """Σ E[uuᵀ] for noise of level 1, over samples (and positions that are alike)."""
         xp = namespace(self.credit)
         one = xp.ones((), dtype=self.credit.dtype)  # of every unit: a gate spreads it
-        change = self.route.push(one) if blocks else self.route.variance(one)
+        entry = self._entry(probe)
+        change = entry.push(one) if blocks else entry.variance(one)
         if self.condition is not None:
             condition = self.condition
             return condition.energy_together(change) if blocks else condition.energy(change)
@@ -101,6 +119,7 @@ def predict(
     reach: Reach,
     route: Route,
     condition: Condition | None,
+    probe: Probe | None,
     error: Array,
     exact: bool,
     noised: bool,
@@ -114,6 +133,7 @@ def predict(
         reach: of its noise.
         route: the pathway of every sample, to its places.
         condition: what J̄ depends on in every sample; None where it is the same for all.
+        probe: what block probes enter through behind the activation, if they do.
         error: e = ∂loss/∂features (N, P, m).
         exact: whether the pathway leads to the features themselves, so that J̄ = I.
         noised: whether β is to be regressed; else the prediction is exact and β = 1.
@@ -129,7 +149,7 @@ def predict(
         felt = xp.reshape(felt, (-1, jacobian.shape[0])) @ jacobian
     felt = xp.reshape(felt, (error.shape[0], *pathway.target))
     credit = route.pull(felt if condition is None else condition.pull(felt))
-    return Prediction(control_variate, error, route, condition, jacobian, credit, beta)
+    return Prediction(control_variate, error, route, condition, jacobian, credit, beta, probe)
 
 
 def _within_reach(jacobian: Array, reach: Reach, losses: int) -> Array:

@@ -9,6 +9,7 @@ from nolr.estimation.estimand import is_exact, residual_weight
 from nolr.estimation.estimate import EstimatorState
 from nolr.estimation.perturbation import CleanRun
 from nolr.estimation.prediction import predict
+from nolr.estimation.probes import make_probe
 from nolr.estimation.stage import StageStep
 from nolr.types import Noise
 
@@ -58,6 +59,7 @@ def prepare(
             step.reach,
             pathway.route(gate, trace.inputs),
             pathway.condition(after),
+            make_probe(pathway, gate, trace.inputs, control_variate),
             clean.error,
             exact,
             step.noised,

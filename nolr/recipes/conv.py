@@ -103,10 +103,12 @@ CIFAR10_CONV = replace(
     settings=replace(
         MNIST_CONV.settings,
         sampler="independent",  # two copies, not a pair: each is compared with the clean run
-        sigma=0.03,  # hardly any curvature is left for a pair to cancel
+        probe_sigma=0.03,  # hardly any curvature is left for a pair to cancel
+        leak=0.3,  # or units that close early on would stay closed
+        forgets="by-evidence",
         forgetting=0.92,
         forgetting_last=0.995,
-        context=10240,
+        context=5120,
         probe_every=1,
         learning_rate=3e-3,
         batch_size=64,

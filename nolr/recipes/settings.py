@@ -99,6 +99,9 @@ class Settings:
     forgetting_last: float = 0.0
     ridge: float = 0.01
     probe: str = "white"
+    probe_sigma: float = 0.0
+    leak: float = 0.0
+    forgets: str = "evenly"
     context: int = 0
     probe_every: int = 1
     monitor_every: int = 20
