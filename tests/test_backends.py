@@ -24,7 +24,7 @@ from nolr.backends import (
     same_backend,
 )
 from nolr.backends.cupy import PHILOX, open_cupy, philox_words
-from nolr.backends.numpy import host_coins
+from nolr.backends.numpy import NumpyBackend, host_coins
 from nolr.errors import BadInput, nearest
 from nolr.types import Key, Stream, Window
 
@@ -121,6 +121,12 @@ def test_every_backend_is_reported():
     assert found["numpy"] == f"available, version {np.__version__}"
     for line in found.values():
         assert line.startswith(("available, version ", "not available: "))
+
+
+def test_a_device_that_is_not_the_host_is_named(monkeypatch):
+    assert find_backends()["numpy"].endswith(np.__version__)
+    monkeypatch.setattr(NumpyBackend, "device", "Abacus 3000")
+    assert find_backends()["numpy"].endswith(f"{np.__version__}, on Abacus 3000")
 
 
 def test_nearest():

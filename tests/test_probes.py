@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nolr.activations import identity
+from nolr.activations import Tanh, identity
 from nolr.backends import get_backend
 from nolr.errors import BadInput
-from nolr.estimation import JacobianControlVariate, LikelihoodRatio
+from nolr.estimation import JacobianControlVariate, Joint, LikelihoodRatio
 from nolr.estimation.control_variates import Evidence
+from nolr.estimation.probes import make_probe
 from nolr.layers import AvgPool2D, Conv2D, Dense, Flatten
 from nolr.losses import CrossEntropy
 from nolr.network import Sequential
 from nolr.noise import Gaussian
+from nolr.routes import Chain, Gate
 from nolr.sampling import Independent
 from nolr.testing import check_unbiased
 from nolr.types import Key
@@ -51,8 +53,43 @@ EXACT = NETWORK.init(1, HOST, "float64")[3]["W"]
 # --- where a probe enters -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("leak", [0.0, 0.3, 1.0])
+def test_closed_gates_let_a_share_pass_and_open_ones_all(leak):
+    gate = np.array([0.0, 0.25, 1.0]).reshape(1, 3, 1, 1)
+    variate = JacobianControlVariate(probe="block", probe_sigma=0.1, leak=leak)
+    pathway, after = NETWORK.pathways[0], Gate(np.full((1, 3, 1, 1), 2.0))
+    probe = make_probe(pathway, gate, Chain([Gate(gate), after]), variate)
+    expected = np.array([leak, leak + 0.25 * (1 - leak), 1.0]).reshape(1, 3, 1, 1)
+    np.testing.assert_allclose(probe.gate, expected, rtol=1e-12)
+    np.testing.assert_allclose(probe.route.push(np.ones((1, 3, 1, 1))), 2 * expected, rtol=1e-12)
+    assert make_probe(pathway, gate, Chain([Gate(gate)]), JacobianControlVariate()) is None
+
+
+def test_noise_in_all_stages_at_once_enters_behind_all_of_them():
+    network = Sequential(
+        Conv2D(1, 3, 3, padding=1, activation=Tanh()),
+        AvgPool2D(2),
+        Conv2D(3, 2, 3, padding=1),
+        AvgPool2D(2),
+        Flatten(),
+        Dense(2, 3, identity),
+        input_shape=(1, 4, 4),
+    )
+    params, rng = network.init(1, HOST, "float64"), np.random.default_rng(0)
+    params[2]["b"] = np.array([0.0, -50.0])  # closed: noise before the activation would be lost
+    variate = JacobianControlVariate(0.0, 0.98, 1e-9, "block", probe_sigma=0.01, leak=0.3)
+    method = LikelihoodRatio(Gaussian(0.5), 4, schedule=Joint(), control_variate=variate)
+    state = method.init(network, params, CrossEntropy())
+    for step in range(300):
+        batch = rng.normal(size=(8, 1, 4, 4)), rng.integers(3, size=8)
+        _, state = method(network, params, batch, CrossEntropy(), Key(0, step=step), state)
+    found, exact = variate.jacobian(state.evidence[1]), params[5]["W"]
+    assert np.abs(found - exact).max() < 0.15 * np.abs(exact).max()
+    assert np.abs(exact[:, 1]).max() > 0.5 * np.abs(exact).max()  # which 0 is not near
+
+
 def test_a_probe_behind_the_activation_knows_nothing_of_its_curvature():
-    found, _ = learn(sigma=3.0, probe_scale=0.02)
+    found, _ = learn(sigma=3.0, probe_sigma=0.02)
     np.testing.assert_allclose(found, EXACT, atol=1e-3)
     # A negative control: before the activation, noise of that level is bent by it.
     before, _ = learn(sigma=3.0)
@@ -60,22 +97,22 @@ def test_a_probe_behind_the_activation_knows_nothing_of_its_curvature():
 
 
 def test_what_is_closed_is_learned_through_the_leak():
-    found, _ = learn(bias=-50.0, probe_scale=0.02, leak=0.3)
+    found, _ = learn(bias=-50.0, probe_sigma=0.02, leak=0.3)
     np.testing.assert_allclose(found, EXACT, atol=1e-3)
     # A negative control: without it nothing is known of the second channel's four units.
-    tight, _ = learn(bias=-50.0, probe_scale=0.02)
+    tight, _ = learn(bias=-50.0, probe_sigma=0.02)
     np.testing.assert_allclose(tight[:, :4], EXACT[:, :4], atol=1e-3)
     np.testing.assert_array_equal(tight[:, 4:], 0.0)
 
 
 def test_a_leak_lets_no_credit_through():
-    _, grads = learn(bias=-50.0, probe_scale=0.02, leak=0.3)
+    _, grads = learn(bias=-50.0, probe_sigma=0.02, leak=0.3)
     assert np.abs(grads[0]["W"][0]).max() > 0.01
     np.testing.assert_array_equal(grads[0]["W"][1], 0.0)
 
 
 def test_backends_agree(other_backend):
-    more = {"probe_scale": 0.1, "leak": 0.3, "forgets": "by-evidence", "context": 10**6}
+    more = {"probe_sigma": 0.1, "leak": 0.3, "forgets": "by-evidence", "context": 10**6}
     expected, _ = learn(steps=3, sigma=1.0, **more)
     assert np.abs(expected).max() > 0.01
     found, _ = learn(other_backend, steps=3, sigma=1.0, **more)
@@ -83,13 +120,13 @@ def test_backends_agree(other_backend):
 
 
 def test_one_sample_is_enough():
-    found, _ = learn(samples=1, steps=1000, probe_scale=0.02, leak=1.0)
+    found, _ = learn(samples=1, steps=1000, probe_sigma=0.02, leak=1.0)
     np.testing.assert_allclose(found, EXACT, atol=0.03)
 
 
 def certificate(residual):
     params, rng = NETWORK.init(5, HOST, "float64"), np.random.default_rng(11)
-    variate = JacobianControlVariate(residual, probe="block", probe_scale=0.5, leak=0.4)
+    variate = JacobianControlVariate(residual, probe="block", probe_sigma=0.5, leak=0.4)
     method = LikelihoodRatio(Gaussian(0.7), copies=4, control_variate=variate)
     state = method.init(NETWORK, params, CrossEntropy())
     evidence = tuple(  # strong and wrong: what λ = 1 has to take out again
@@ -180,12 +217,13 @@ def test_memory_is_as_long_as_the_root_of_the_usual_evidence():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"probe": "block", "probe_scale": 0.0}, "probe_scale must be a positive number"),
-        ({"probe": "block", "probe_scale": float("nan")}, "probe_scale must be a positive number"),
-        ({"probe": "block", "probe_scale": float("inf")}, "probe_scale must be a positive number"),
-        ({"probe": "block", "probe_scale": 0.1, "leak": 1.1}, "leak must be a number from 0 to 1"),
-        ({"probe": "block", "leak": 0.1}, "leak 0.1 is of probes behind the activation"),
-        ({"probe_scale": 0.1}, "but probe is 'white': choose probe 'block'"),
+        ({"probe": "block", "probe_sigma": -0.1}, "probe_sigma must be a number from 1e-15"),
+        ({"probe": "block", "probe_sigma": 1e-16}, "probe_sigma must be a number from 1e-15"),
+        ({"probe": "block", "probe_sigma": float("nan")}, "probe_sigma must be a number from"),
+        ({"probe": "block", "probe_sigma": float("inf")}, "probe_sigma must be a number from"),
+        ({"probe": "block", "probe_sigma": 0.1, "leak": 1.1}, "leak must be a number from 0 to 1"),
+        ({"probe": "block", "leak": 0.1}, "give them a probe_sigma, or leave leak at 0"),
+        ({"probe_sigma": 0.1}, "but probe is 'white': choose probe 'block'"),
         ({"forgets": "evnly"}, "forgets cannot be 'evnly'; did you mean 'evenly'"),
     ],
 )

@@ -75,10 +75,11 @@ class Evidence(NamedTuple):
     def discount(self, kept: float) -> Evidence:
         """Forget, every unit in proportion to what is known of it: 1 - kept where that is average.
 
-        A unit that gains energy e in every step and loses (1 - kept) E²/Ē settles at
-        E = √(e Ē/(1 - kept)): with a tenth of the usual evidence it remembers √10 times as long.
+        A unit that gains energy e in every step and loses (1 - kept) E²/Ē, at most E, settles at
+        E = √(e Ē/(1 - kept)): if it gains a tenth of what is usual it remembers √10 times as long.
         That is the best compromise between noise, which a long memory averages out, and a Jacobian
-        that drifts at random (Kalman, Journal of Basic Engineering 82, 1960).
+        that drifts at random (Kalman, Journal of Basic Engineering 82, 1960). What is remembered
+        of a place's features goes with the place.
         """
         xp, units = namespace(self.energy), self.moment.shape[1]
         if units == 0:
@@ -113,14 +114,16 @@ class JacobianControlVariate:
         context: between convolutions, let J̄ depend on the sample by as many features of its context
             (`nolr.context`) as keep a stage within so many units u; 0 for the mean alone. What
             is forgotten fast has use for few. A place with F features takes F² numbers to remember.
-        probe_scale: level of block probes, which then enter behind the activation
-            (`nolr.estimation.probes`) and leave it to σ how smooth the gates are; None: block
-            probes are noise of level σ before the activation.
+        probe_sigma: level of block probes that enter behind the activation
+            (`nolr.estimation.probes`), so that σ says no more than how smooth the gates are there;
+            0: block probes are noise of level σ before the activation.
         leak: share of such a probe, from 0 to 1, that closed gates let pass: what units do that are
             hardly ever open is learned from it. J̄ then counts samples that have a unit closed for
             leak² of those that have it open.
-        forgets: "evenly", or "by-evidence": units that hardly ever respond forget the less
-            (`Evidence.discount`), and with them the little that was ever seen of them.
+        forgets: "evenly", or "by-evidence": a unit forgets in proportion to what is known of it
+            (`Evidence.discount`), and keeps the little that was ever seen if it hardly responds.
+            Units that never respond count in the mean, so that the others forget the faster: a
+            leak keeps that in bounds.
 
     Raises:
         BadInput: an argument out of its range.
@@ -131,7 +134,7 @@ class JacobianControlVariate:
     ridge: float = 0.01
     probe: str = "white"
     context: int = 0
-    probe_scale: float | None = None
+    probe_sigma: float = 0.0
     leak: float = 0.0
     forgets: str = "evenly"
 
@@ -147,20 +150,22 @@ class JacobianControlVariate:
             raise BadInput(f"ridge must be a number from 0 on, got {self.ridge}")
         if self.probe not in PROBES:
             raise BadInput(f"there is no probe {self.probe!r}{nearest(str(self.probe), PROBES)}")
-        if self.probe_scale is not None and not 0 < self.probe_scale < inf:
+        if self.probe_sigma != 0 and not 1e-15 <= self.probe_sigma <= 1e15:
             raise BadInput(
-                f"probe_scale must be a positive number, or None, got {self.probe_scale}"
+                "probe_sigma must be a number from 1e-15 to 1e15, or 0 for block probes of level σ "
+                f"before the activation, got {self.probe_sigma}"
             )
         if not 0 <= self.leak <= 1:
             raise BadInput(f"leak must be a number from 0 to 1, got {self.leak}")
-        if self.leak and self.probe_scale is None:
+        if self.leak and self.probe_sigma == 0:
             raise BadInput(
-                f"leak {self.leak:g} is of probes behind the activation: give them a probe_scale"
+                f"leak {self.leak:g} is of probes behind the activation: give them a probe_sigma, "
+                "or leave leak at 0"
             )
-        if self.probe_scale is not None and self.probe != "block":
+        if self.probe_sigma and self.probe != "block":
             raise BadInput(
-                f"probe_scale is the level of block probes, but probe is {self.probe!r}: choose "
-                "probe 'block'"
+                f"probe_sigma is the level of block probes, but probe is {self.probe!r}: choose "
+                "probe 'block', or leave probe_sigma and leak at 0"
             )
         if self.forgets not in FORGETS:
             raise BadInput(

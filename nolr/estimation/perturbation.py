@@ -119,13 +119,12 @@ def run_copies(
         foreseen: dict[int, Array | float] = dict.fromkeys(stages, 0.0)
         for stage in stages:
             if (prediction := steps[stage].prediction) is not None:
-                probe = probes.get(stage)
-                foreseen[stage] = prediction.foresee(noise[stage], probe)
+                foreseen[stage] = prediction.foresee(noise[stage], draw.blocks)
                 if learning:
-                    scale = steps[stage].noise.scale if probe is None else probe.scale
+                    scale = probes[stage].scale if stage in probes else steps[stage].noise.scale
                     blocks = draw.moves_blocks(clean, stage)
                     seen = (shifts[index, ...], odd_loss[index, ...], foreseen[stage])
-                    prediction.observe(*seen, scale, blocks, probe)
+                    prediction.observe(*seen, scale, blocks)
         if draw.blocks or not any(steps[stage].weighs for stage in stages):
             continue
         explained = sum(steps[stage].beta * foreseen[stage] for stage in stages)

@@ -41,19 +41,22 @@ class Prediction:
     """What block probes enter through behind the activation, if they do."""
     seen: Evidence | None = None
     """What the copies have taught so far."""
+    _entry: Route | None = None
+    """The pathway from where the noise of the last draw entered."""
     _last: tuple[Array, Array] | None = None
     """u (rows, units) and J̄u (rows, m) of the last draw."""
 
-    def foresee(self, noise: Array, probe: Probe | None = None) -> Array:
+    def foresee(self, noise: Array, blocks: bool = False) -> Array:
         """ĝ·ε, the change of every loss that the prediction foresees.
 
         (groups, N, *noise_shape) -> (groups, N·P).
 
         Args:
-            probe: what the noise enters through, if that is behind the activation.
+            blocks: whether it is that of a block probe.
         """
         xp, groups = namespace(noise), noise.shape[0]
-        change = self._entry(probe).push(noise)
+        self._entry = self.probe.route if blocks and self.probe is not None else self.route
+        change = self._entry.push(noise)
         if self.jacobian is not None:
             moved = change if self.condition is None else self.condition.push(change)
             moved = xp.reshape(moved, (-1, self.jacobian.shape[1]))
@@ -63,13 +66,7 @@ class Prediction:
         return xp.reshape(xp.vecdot(change, self.error), (groups, -1))
 
     def observe(
-        self,
-        shift: Array,
-        odd_loss: Array,
-        foreseen: Array,
-        scale: float,
-        blocks: bool,
-        probe: Probe | None = None,
+        self, shift: Array, odd_loss: Array, foreseen: Array, scale: float, blocks: bool
     ) -> None:
         """Collect evidence, of the noise that was foreseen last.
 
@@ -79,7 +76,6 @@ class Prediction:
             foreseen: what `foresee` returned.
             scale: σ of the noise.
             blocks: whether the noise was the same all over a block.
-            probe: as it was foreseen.
         """
         xp, groups = namespace(shift), shift.shape[0]
         if self.jacobian is None:  # nothing to learn but β
@@ -90,21 +86,17 @@ class Prediction:
             moved, change = self._last
             explained = self.beta * self.jacobian
             surprise = xp.reshape(shift, change.shape) - self.beta * change
-            energy = (groups * scale**2) * self._energy(blocks, self.jacobian.shape[1], probe)
+            energy = (groups * scale**2) * self._energy(blocks, self.jacobian.shape[1])
         odd_loss, foreseen = xp.reshape(odd_loss, (-1,)), xp.reshape(foreseen, (-1,))
         seen = self.control_variate.observe(surprise, moved, energy, explained, odd_loss, foreseen)
         self.seen = seen if self.seen is None else self.seen.plus(seen)
 
-    def _entry(self, probe: Probe | None) -> Route:
-        """The pathway from where the noise enters."""
-        return self.route if probe is None else probe.route
-
-    def _energy(self, blocks: bool, units: int, probe: Probe | None) -> Array:
+    def _energy(self, blocks: bool, units: int) -> Array:
         """Σ E[uuᵀ] for noise of level 1, over samples (and positions that are alike)."""
+        assert self._entry is not None, "foresee comes first"
         xp = namespace(self.credit)
         one = xp.ones((), dtype=self.credit.dtype)  # of every unit: a gate spreads it
-        entry = self._entry(probe)
-        change = entry.push(one) if blocks else entry.variance(one)
+        change = self._entry.push(one) if blocks else self._entry.variance(one)
         if self.condition is not None:
             condition = self.condition
             return condition.energy_together(change) if blocks else condition.energy(change)

@@ -52,14 +52,15 @@ def prepare(
         exact = is_exact(pathway, clean.loss)
         step.noised = not (exact and step.layer.affine and residual in (0, "adaptive"))
         step.copies *= step.noised
+        route = pathway.route(gate, trace.inputs)
         step.prediction = predict(
             control_variate,
             state.evidence[stage],
             pathway,
             step.reach,
-            pathway.route(gate, trace.inputs),
+            route,
             pathway.condition(after),
-            make_probe(pathway, gate, trace.inputs, control_variate),
+            make_probe(pathway, gate, route, control_variate),
             clean.error,
             exact,
             step.noised,

@@ -6,19 +6,19 @@ probe enters behind the activation,
 
     y = f(v) + a∘ε + leak · (1 - a)∘ε,
 
-through the gate a, so that σ does no more than smooth that gate; and a little of it through closed
-gates as well. A unit that is hardly ever open is then learned too. Otherwise its credit is noise
+through the gate a, which σ does no more than smooth; and a little of it through closed gates as
+well. A unit that is hardly ever open is then learned too. Otherwise its credit is noise
 whenever it does open, it never comes to be of use again, and the network loses one unit after
 another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nolr.estimation.control_variates import JacobianControlVariate
 from nolr.pathways import Pathway
+from nolr.routes import Chain, Gate
 from nolr.types import Array, Route
 
 __all__ = ["Probe", "make_probe"]
@@ -37,20 +37,17 @@ class Probe:
 
 
 def make_probe(
-    pathway: Pathway,
-    gate: Array,
-    inputs: Sequence[Array],
-    control_variate: JacobianControlVariate,
+    pathway: Pathway, gate: Array, route: Chain, control_variate: JacobianControlVariate
 ) -> Probe | None:
     """The probe of a stage, if it enters behind the activation.
 
     Args:
         gate: a (N, *noise_shape).
-        inputs: what entered every node of the network.
+        route: the pathway of every sample, of which the gate is the first link.
         control_variate: what it serves; says its level, and how much closed gates let pass.
     """
-    scale, leak = control_variate.probe_scale, control_variate.leak
-    if scale is None or control_variate.probe != "block" or pathway.blocks is None:
+    sigma, leak = control_variate.probe_sigma, control_variate.leak
+    if sigma == 0 or pathway.blocks is None:
         return None
-    leaky = gate if leak == 0 else leak + (1.0 - leak) * gate
-    return Probe(scale, leaky, pathway.route(leaky, inputs))
+    leaky = leak + (1.0 - leak) * gate
+    return Probe(sigma, leaky, Chain([Gate(leaky), *route.links[1:]]))

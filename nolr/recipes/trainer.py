@@ -33,11 +33,12 @@ def build_trainer(settings: Settings, network: Sequential, data: Split) -> Train
     if settings.batch_size < 1:
         raise BadInput(f"batch_size must be at least 1, got {settings.batch_size}")
     rounding = float(np.finfo(settings.dtype).eps)
-    if 0 < settings.sigma < rounding:
-        raise BadInput(
-            f"sigma {settings.sigma:g} is lost in the rounding of {settings.dtype}, "
-            f"{rounding:.1e}, beside pre-activations of order 1: choose a larger one, such as 0.01"
-        )
+    for name, beside in (("sigma", "pre-activations"), ("probe_sigma", "activations")):
+        if 0 < (level := getattr(settings, name)) < rounding:
+            raise BadInput(
+                f"{name} {level:g} is lost in the rounding of {settings.dtype}, {rounding:.1e}, "
+                f"beside {beside} of order 1: choose a larger one, such as 0.01"
+            )
     if settings.schedule == "joint":
         keep_default(settings, "allocation", "in joint noise, which has a single tail")
     if settings.residual == 0 and settings.control_variate != "none":
@@ -46,6 +47,11 @@ def build_trainer(settings: Settings, network: Sequential, data: Split) -> Train
         raise BadInput(
             f"no stage of this network has a context within {settings.context} units: choose more, "
             "or leave it at 0 where there are no convolutions one after another"
+        )
+    if settings.probe_sigma and all(pathway.blocks is None for pathway in network.pathways):
+        raise BadInput(
+            "no stage of this network is probed in blocks, as no pooling takes pixels together: "
+            "leave probe_sigma and leak at 0"
         )
     steps = settings.epochs * ceil(len(data.train) / settings.batch_size)
     estimator = LikelihoodRatio(
@@ -60,7 +66,7 @@ def build_trainer(settings: Settings, network: Sequential, data: Split) -> Train
             forgetting=_forgetting(settings, max(steps, 1)),
             ridge=settings.ridge,
             probe=settings.probe,
-            probe_scale=settings.probe_sigma or None,
+            probe_sigma=settings.probe_sigma,
             leak=settings.leak,
             forgets=settings.forgets,
             context=settings.context,
