@@ -7,9 +7,8 @@ probe enters behind the activation,
     y = f(v) + a∘ε + leak · (1 - a)∘ε,
 
 through the gate a, which σ does no more than smooth; and a little of it through closed gates as
-well. A unit that is hardly ever open is then learned too. Otherwise its credit is noise
-whenever it does open, it never comes to be of use again, and the network loses one unit after
-another.
+well. A unit that is hardly ever open is then learned too; otherwise its credit would be mere noise
+in the few samples that do open it.
 """
 
 from __future__ import annotations
