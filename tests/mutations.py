@@ -394,7 +394,7 @@ class _Frozen(NamedTuple):
 
 
 @planted(perturbation, "run_tails", "max pool", PAIRS)
-def winners_of_the_clean_run(right, network, params, trace, noises):
+def winners_of_the_clean_run(right, network, params, trace, noises, behind):
     """Noise makes other pixels win; frozen, the loss is another function."""
     frozen = copy.copy(network)
     nodes = [
@@ -402,7 +402,7 @@ def winners_of_the_clean_run(right, network, params, trace, noises):
         for node, x in zip(network.nodes, trace.inputs, strict=True)
     ]
     object.__setattr__(frozen, "nodes", tuple(nodes))
-    return right(frozen, params, trace, noises)
+    return right(frozen, params, trace, noises, behind)
 
 
 # --- credit ---------------------------------------------------------------------------------------

@@ -111,11 +111,11 @@ def predict(
     reach: Reach,
     route: Route,
     condition: Condition | None,
-    probe: Probe | None,
     error: Array,
     exact: bool,
     noised: bool,
     samples: int,
+    probe: Probe | None = None,
 ) -> Prediction:
     """Predict the credit of every unit of a stage.
 
@@ -125,11 +125,11 @@ def predict(
         reach: of its noise.
         route: the pathway of every sample, to its places.
         condition: what J̄ depends on in every sample; None where it is the same for all.
-        probe: what block probes enter through behind the activation, if they do.
         error: e = ∂loss/∂features (N, P, m).
         exact: whether the pathway leads to the features themselves, so that J̄ = I.
         noised: whether β is to be regressed; else the prediction is exact and β = 1.
         samples: of the whole batch, of which this may be a part.
+        probe: what block probes enter through behind the activation, if they do.
     """
     xp, jacobian = namespace(error), None
     beta = control_variate.beta(evidence, first=float(exact)) if noised else 1.0

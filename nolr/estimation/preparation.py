@@ -60,11 +60,11 @@ def prepare(
             step.reach,
             route,
             pathway.condition(after),
-            make_probe(pathway, gate, route, control_variate),
             clean.error,
             exact,
             step.noised,
             total,
+            make_probe(pathway, gate, route, control_variate),
         )
         if step.noised:
             step.measures_residual = isinstance(residual, str)
