@@ -4,10 +4,9 @@
     python examples/studies/backends.py [BACKEND]
 
 Compares NumPy with BACKEND, `cupy` unless given, over recipes and batch sizes. Times are medians of
-turns taken one after the other, each backend with the workers of the recipe, the other one with a
-single worker. The losses are those of the first steps with the noise drawn on the host for both, so
-that they can differ by rounding alone. Writes results/backends.json beside this file, and prints a
-table.
+turns taken one after the other, NumPy with the recipe's workers, BACKEND with one. The losses are
+those of the first steps with the noise drawn on the host for both, so that they can differ by
+rounding alone. Writes results/backends.json beside this file, and prints a table.
 """
 
 from __future__ import annotations
@@ -102,7 +101,10 @@ def compare(name: str, other: str) -> dict:
 def main() -> None:
     keep_memory()
     other = sys.argv[1] if len(sys.argv) > 1 else "cupy"
-    backend = nolr.get_backend(other)
+    try:
+        backend = nolr.get_backend(other)
+    except nolr.BadInput as error:
+        sys.exit(str(error))
     print(f"{'recipe':<22}{'batch':>6}{'numpy ms':>10}{other + ' ms':>10}{'ratio':>8}")
     with limit_threads(1):
         found = {name: compare(name, other) for name in CASES}

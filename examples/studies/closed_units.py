@@ -4,11 +4,13 @@
     export NOLR_DATA=...
     python examples/studies/closed_units.py [IMAGES [EPOCHS]]
 
-A unit that is hardly ever open gets hardly any credit. Backprop's is exact all the same, and opens
-many of them again; where a Jacobian is learned, so little may be known of such a unit that its
-credit is noise. Trains `cifar10-conv` on its first images, 20000 unless given, for 2 epochs, and
-counts the channels of every convolution that are open in less than 5 % of all pixels of 512
-images. Writes results/closed_units.json beside this file, and prints a table.
+A unit that is hardly ever open gets hardly any credit. Backprop's is exact all the same; where a
+Jacobian is learned, so little may be known of such a unit that its credit is noise. Trains
+`cifar10-conv` on its first images, 20000 unless given, for 2 epochs unless given, and counts the
+channels of every convolution (8, 16, 32 and 32) that are open in less than 5 % of all pixels of 512
+images. Writes results/closed_units.json beside this file, and prints a table: steps, the loss of
+2048 training images, and the channels that are closed. One seed: counts differ by a few from one
+to the next.
 """
 
 from __future__ import annotations
@@ -16,20 +18,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date
 from math import ceil
 from pathlib import Path
 
 import numpy as np
 import torch
-from twin_training import TwinTrainer
+from twin_training import TwinTrainer, make_trainer
 
 from nolr.backends.numpy import host_generator
 from nolr.environment import keep_memory, limit_threads, processor, versions
 from nolr.evaluation import evaluate
 from nolr.files import write_atomically
-from nolr.recipes import build_trainer, get_recipe
 from nolr.training import Trainer
 from nolr.types import Key, Params, Stream
 
@@ -46,15 +46,6 @@ VARIANTS: dict[str, dict[str, float | str]] = {
 HARDLY = 0.05
 STEPS = (20, 40, 80, 160)
 """At which to look, beside the start and the ends of epochs."""
-
-
-def make_trainer(own: dict[str, float | str], images: int) -> Trainer:
-    recipe = get_recipe("cifar10-conv")
-    settings = recipe.settle(recipe.settings.with_values({"seed": 0, **own}))
-    data = recipe.data(settings)
-    inputs, targets = data.train.inputs[:images], data.train.targets[:images]
-    part = replace(data, train=replace(data.train, inputs=inputs, targets=targets))
-    return build_trainer(settings, recipe.build(settings), part)
 
 
 def look(trainer: Trainer, params: tuple[Params, ...]) -> dict:
@@ -101,12 +92,14 @@ def follow(trainer: Trainer, steps: Iterator[tuple[Params, ...]]) -> dict[int, d
 def main() -> None:
     keep_memory()
     torch.set_num_threads(1)
-    images = int(sys.argv[1]) if len(sys.argv) > 1 else 20000
-    epochs = int(sys.argv[2]) if len(sys.argv) > 2 else 2
+    words = [*sys.argv[1:], *("20000", "2")[len(sys.argv) - 1 :]]
+    if len(words) != 2 or not all(word.isdecimal() and int(word) > 0 for word in words):
+        sys.exit(f"expected [IMAGES [EPOCHS]], numbers from 1 on, got {' '.join(sys.argv[1:])!r}")
+    images, epochs = map(int, words)
     found = {}
     for label, settings in [("backprop", {}), *VARIANTS.items()]:
         own = {"workers": 1, "threads": 1, "monitor_every": 10**9, "epochs": epochs, **settings}
-        trainer = make_trainer(own, images)
+        trainer = make_trainer("cifar10-conv", 0, images, **own)
         with limit_threads(1):
             steps = backprop(trainer) if label == "backprop" else ours(trainer)
             found[label] = follow(trainer, steps)

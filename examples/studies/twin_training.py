@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from time import perf_counter
 
 import torch
@@ -22,10 +23,17 @@ RATES = (1 / 3, 1.0, 3.0)  # times the recipe's
 UNLABELLED = -1
 
 
-def make_trainer(name: str, seed: int, **more: int | str) -> Trainer:
+def make_trainer(
+    name: str, seed: int, samples: int | None = None, **more: int | float | str
+) -> Trainer:
+    """The trainer of a recipe, on all training samples or on the first ones alone."""
     recipe = get_recipe(name)
     settings = recipe.settle(recipe.settings.with_values({"seed": seed, **more}))
-    return build_trainer(settings, recipe.build(settings), recipe.data(settings))
+    data = recipe.data(settings)
+    train = replace(
+        data.train, inputs=data.train.inputs[:samples], targets=data.train.targets[:samples]
+    )
+    return build_trainer(settings, recipe.build(settings), replace(data, train=train))
 
 
 class TwinTrainer:
