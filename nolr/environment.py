@@ -41,13 +41,7 @@ def versions() -> dict[str, str]:
 
 def processor() -> str:
     """The processor in words, and the number of cores: what a recorded time belongs to."""
-    name = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                name = line.partition(":")[2].strip()
-                break
+    name = _processor_entry("model name") or platform.processor() or platform.machine()
     return f"{name}, {os.cpu_count()} cores, {platform.system()}"
 
 
@@ -80,6 +74,17 @@ def limit_threads(threads: int) -> AbstractContextManager[Any]:
     return threadpool_limits(threads, user_api="blas")
 
 
+def _processor_entry(name: str) -> str:
+    """What the system says of the first processor, "" if it does not (Linux)."""
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text().splitlines():
+            entry, _, value = line.partition(":")
+            if entry.strip() == name:
+                return value.strip()
+    return ""
+
+
 def _has_avx512() -> bool:
     """NumPy looks at the processor when it is imported; it shows what it found, privately."""
     try:
@@ -89,20 +94,33 @@ def _has_avx512() -> bool:
     return bool(getattr(core, "__cpu_features__", {}).get("AVX512_SKX"))
 
 
+def _is_zen4() -> bool:
+    """Zen 4 runs an instruction of AVX-512 as two halves. Of its family only Zen 3 has none."""
+    vendor, family = _processor_entry("vendor_id"), _processor_entry("cpu family")
+    return (vendor, family) == ("AuthenticAMD", "25")
+
+
 def kernel_advice() -> str | None:
-    """Say so when OpenBLAS runs an AVX2 kernel on an AVX-512 processor; None when all is well."""
+    """Say so when OpenBLAS runs the worse kernel on an AVX-512 processor; None when all is well.
+
+    That is its AVX2 kernel where instructions of 512 bits are whole, and its AVX-512 kernel on a
+    Zen 4.
+    """
     np.ones((2, 2)) @ np.ones((2, 2))  # make sure that BLAS is loaded
-    slow = [
-        library
-        for library in blas_kernels()
-        if library["library"] == "openblas" and library["kernel"] in ("Haswell", "Zen")
-    ]
-    if not (slow and _has_avx512()):
+    if not _has_avx512():
         return None
-    return (
-        f"OpenBLAS runs its {slow[0]['kernel']} kernel (AVX2), but this processor has AVX-512: "
-        "try OPENBLAS_CORETYPE=SkylakeX, large matrix products may be up to twice as fast"
-    )
+    narrow = ("Haswell", "Zen")
+    better, gain = "SkylakeX", "large matrix products may be up to twice as fast"
+    if _is_zen4():
+        better, gain = "Haswell", "thin matrix products may be up to twice as fast"
+    for library in blas_kernels():
+        kernel = library["kernel"]
+        if library["library"] == "openblas" and (kernel in narrow) != (better in narrow):
+            return (
+                f"OpenBLAS runs its {kernel} kernel, but its {better} kernel suits this processor: "
+                f"try OPENBLAS_CORETYPE={better}, {gain}"
+            )
+    return None
 
 
 def keep_memory() -> bool:

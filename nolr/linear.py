@@ -15,17 +15,17 @@ __all__ = ["linear", "linear_pullback"]
 
 def linear(x: Array, params: Params) -> Array:
     """(..., inputs) -> (..., units)."""
-    xp, weight = namespace(x), params["W"]
-    v = xp.reshape(x, (-1, x.shape[-1])) @ weight.T
+    v = _rows(x) @ params["W"].T
     v += params["b"]
-    return xp.reshape(v, (*x.shape[:-1], weight.shape[0]))
+    return v if x.ndim == 2 else namespace(v).reshape(v, (*x.shape[:-1], v.shape[1]))
 
 
 def linear_pullback(x: Array, score: Array) -> Params:
     """Σ (∂v/∂θ)ᵀ score over all rows: x (..., inputs) and score (..., units) -> W and b."""
-    xp = namespace(score)
-    rows = xp.reshape(score, (-1, score.shape[-1]))
-    return {
-        "W": rows.T @ xp.reshape(x, (-1, x.shape[-1])),
-        "b": xp.sum(rows, axis=0),
-    }
+    rows = _rows(score)
+    return {"W": rows.T @ _rows(x), "b": namespace(rows).sum(rows, axis=0)}
+
+
+def _rows(array: Array) -> Array:
+    """(..., m) -> (rows, m)."""
+    return array if array.ndim == 2 else namespace(array).reshape(array, (-1, array.shape[-1]))

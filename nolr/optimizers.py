@@ -130,19 +130,21 @@ class Adam:
         size = rate * deviations / _discounted_count(self.beta1, step + 1)
         if self.l2:
             gradient = gradient + self.l2 * vector
-        # A vector is as large as the cache: what is done with is given back, to be used again.
+        # A vector is as large as the cache: what is done with is given back, to be used again, and
+        # so is the gradient where the caller has not kept it.
         mean = self.beta1 * state[0]
         mean += gradient
-        square = self.beta2 * state[1]
         part = gradient * gradient
+        del gradient
+        square = self.beta2 * state[1]
         square += part
         del part
         root = namespace(vector).sqrt(square)
         root += 1e-8 * deviations
-        change = mean / root
+        new = mean / root
         del root
-        change *= size
-        new = vector - change
+        new *= -size
+        new += vector
         if self.weight_decay:
             new -= (rate * self.weight_decay) * vector
         return new, (mean, square)

@@ -11,16 +11,18 @@
 
 `accuracy` trains the recipes, seeds 0-2 unless another number of seeds is given; `twin` their
 twins, with the best of three learning rates by validation accuracy on seed 0. `cost` times steps
-of both, in turns; ours include the evaluation after an epoch, theirs do not. `memory` measures the
-most that steps of both take. `gradients` compares the estimate of a trained network, stage by
-stage, with the exact gradients of the clean loss and of the loss with noise. Each adds to
-results/backprop_twin.json beside this file; recipes not named keep what was recorded. `table`
-prints the tables and draws the picture.
+of both, in turns, in fresh processes, and takes the least; ours include the evaluation after an
+epoch, theirs do not. Where `nolr info` advises another matrix kernel, set it: torch brings products
+of its own. `memory` measures the most that steps of both take. `gradients` compares the estimate
+of a trained network, stage by stage, with the exact gradients of the clean loss and of the loss
+with noise. Each adds to results/backprop_twin.json beside this file; recipes not named keep what
+was recorded. `table` prints the tables and draws the picture.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from datetime import date
@@ -40,6 +42,8 @@ SEEDS = 3
 
 
 def record(section: str, words: list[str], measure: Callable[..., dict]) -> None:
+    core = os.environ.get("OPENBLAS_CORETYPE")
+    kernel = f"OPENBLAS_CORETYPE={core} " if core else ""
     for word in words:
         name, _, seeds = word.partition(":")
         result = (
@@ -47,7 +51,7 @@ def record(section: str, words: list[str], measure: Callable[..., dict]) -> None
         )
         rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
         rows.setdefault(name, {})[section] = result | {
-            "command": f"python examples/studies/backprop_twin.py {section} {word}",
+            "command": f"{kernel}python examples/studies/backprop_twin.py {section} {word}",
             "date": date.today().isoformat(),
             "machine": processor(),
             "versions": versions() | {"torch": torch.__version__},

@@ -1,22 +1,27 @@
-"""What one training step costs, for nolr and for a twin: time and memory."""
+"""What one training step costs, for nolr and for a twin: time and memory.
+
+Every measurement has a fresh process of its own. In one process the threads of one library wait in
+a busy loop while another computes, and one finds memory that another gave back; and where the
+system puts the threads of a process can make it slow for as long as it lives.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import statistics
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
 from twin_training import TwinTrainer, make_trainer
 
-from nolr.environment import limit_threads
+from nolr.environment import blas_kernels, keep_memory, limit_threads
 
 __all__ = ["cost", "memory"]
 
@@ -25,6 +30,66 @@ OURS = {
     "nolr, 2 workers": {"workers": 2, "threads": 1},
     "nolr on torch": {"backend": "torch"},
 }
+THREADS = (1, 2)
+TURNS = 15
+SPANS, SECONDS = 3, 0.25
+"""A process is timed over so many spans of about so many seconds, with every number of threads."""
+
+
+def cost(name: str) -> dict:
+    """Step times, in turns: the least, which is what a step takes where nothing gets in its way.
+
+    Everything with the number of threads it is fastest with.
+    """
+    labels = [*OURS, "torch", *(["snntorch"] if "spiking" in name else [])]
+    times: dict[str, dict[int, list[float]]] = {
+        label: {count: [] for count in THREADS} for label in labels
+    }
+    for _ in range(TURNS):
+        for label in labels:
+            for count, seconds in in_fresh_process(step_times, name, label).items():
+                times[label][count].append(seconds)
+    threads = {
+        label: min(THREADS, key=lambda count: min(found[count])) for label, found in times.items()
+    }
+    least = {label: min(times[label][count]) for label, count in threads.items()}
+    best = min(OURS, key=least.__getitem__)
+    peers = [label for label in labels if label not in OURS]
+    result = {
+        "step_seconds": least,
+        "fastest": best,
+        "nolr_over": {label: least[best] / least[label] for label in peers},
+        "threads": threads,
+        "kernels": [f"{blas['library']} {blas['kernel']}" for blas in blas_kernels()],
+        "least_by_threads": by_threads(times, min),
+        "median_by_threads": by_threads(times, statistics.median),
+    }
+    print(name, result, flush=True)
+    return result
+
+
+def by_threads(
+    times: dict[str, dict[int, list[float]]], summary: Callable[[list[float]], float]
+) -> dict[str, dict[int, float]]:
+    return {
+        label: {count: summary(seconds) for count, seconds in found.items()}
+        for label, found in times.items()
+    }
+
+
+def memory(name: str) -> dict:
+    """The most memory that steps take beyond what lies there between them, in MiB (Linux)."""
+    labels = ["nolr", "torch", *(["snntorch"] if "spiking" in name else [])]
+    found = {label: in_fresh_process(peak_of, name, label) for label in labels}
+    result = {"step_mebibytes": found, "nolr_over": found["nolr"] / found["torch"]}
+    print(name, result, flush=True)
+    return result
+
+
+def in_fresh_process(function: Callable[..., Any], *arguments: str) -> Any:
+    """What a function of this file returns there."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        return process.submit(function, *arguments).result()
 
 
 def make_step(name: str, label: str) -> Callable[[], None]:
@@ -39,72 +104,30 @@ def make_step(name: str, label: str) -> Callable[[], None]:
     return lambda: twin.step(rows)
 
 
-def time_of(step: Callable[[], None], seconds: float = 0.4) -> float:
-    """Seconds of one step, over about so many seconds."""
+def step_times(name: str, label: str) -> dict[int, float]:
+    """Seconds of one step, by number of threads."""
+    keep_memory()
+    step, found = make_step(name, label), {}
+    for count in THREADS:
+        torch.set_num_threads(count)
+        with limit_threads(count):
+            step()
+            found[count] = statistics.median(time_of(step) for _ in range(SPANS))
+    return found
+
+
+def time_of(step: Callable[[], None]) -> float:
+    """Seconds of one step, over a span."""
     started, count = perf_counter(), 0
-    while count < 4 or perf_counter() - started < seconds:
+    while count < 4 or perf_counter() - started < SECONDS:
         step()
         count += 1
     return (perf_counter() - started) / count
 
 
-def cost(name: str, turns: int = 9) -> dict:
-    """Median step times, in turns; everything with the number of threads it is fastest with."""
-    labels = [*OURS, "torch", *(["snntorch"] if "spiking" in name else [])]
-    steps = {label: make_step(name, label) for label in labels}
-    threads = {}
-    for label, step in steps.items():
-        found = {}
-        for count in (1, 2):
-            with use_threads(count):
-                step()
-                found[count] = min(time_of(step) for _ in range(2))
-        threads[label] = 1 if "workers" in label else min(found, key=found.__getitem__)
-    times: dict[str, list[float]] = {label: [] for label in steps}
-    for _ in range(turns):
-        for label, step in steps.items():
-            with use_threads(threads[label]):
-                times[label].append(time_of(step))
-    best = min(OURS, key=lambda label: statistics.median(times[label]))
-    result = {
-        "step_seconds": {label: statistics.median(values) for label, values in times.items()},
-        "fastest": best,
-        "nolr_over": {
-            label: statistics.median(a / b for a, b in zip(times[best], times[label], strict=True))
-            for label in labels
-            if label not in OURS
-        },
-        "threads": threads,
-    }
-    print(name, result, flush=True)
-    return result
-
-
-@contextmanager
-def use_threads(count: int) -> Iterator[None]:
-    """So many threads for NumPy's products and for torch."""
-    torch.set_num_threads(count)
-    with limit_threads(count):
-        yield
-
-
-def memory(name: str) -> dict:
-    """The most memory that steps take beyond what lies there between them, in MiB (Linux).
-
-    Every contender has a process of its own, so that none finds memory which another gave back.
-    """
-    labels = ["nolr", "torch", *(["snntorch"] if "spiking" in name else [])]
-    found = {}
-    for label in labels:
-        command = [sys.executable, __file__, name, label]
-        found[label] = float(subprocess.run(command, capture_output=True, check=True).stdout)
-    result = {"step_mebibytes": found, "nolr_over": found["nolr"] / found["torch"]}
-    print(name, result, flush=True)
-    return result
-
-
-def peak_of(step: Callable[[], None], steps: int = 24) -> float:
+def peak_of(name: str, label: str, steps: int = 24) -> float:
     """MiB by which the resident memory rises at most in so many steps."""
+    step = make_step(name, label)
 
     def status(entry: str) -> float:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -117,7 +140,3 @@ def peak_of(step: Callable[[], None], steps: int = 24) -> float:
     for _ in range(steps):
         step()
     return status("VmHWM:") - before
-
-
-if __name__ == "__main__":
-    print(peak_of(make_step(*sys.argv[1:])))

@@ -171,7 +171,8 @@ class LikelihoodRatio:
         grads: list[Params] = [{} for _ in params]
         for node, step in zip(network.stages, steps, strict=True):
             grads[node] = step.gradient()
-        state = self._learn(steps, state, key.step)
+        if copies or monitor:
+            state = self._learn(steps, state, key.step)
         info = Figures(
             estimand=self.estimand(network, loss),
             forward_passes=1 + copies,

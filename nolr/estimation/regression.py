@@ -41,7 +41,7 @@ def regress(moment: Array, energy: Array, draws: Array, ridge: float) -> Array:
     """
     xp = namespace(moment)
     if energy.ndim == 1:
-        return moment / (energy + (ridge * xp.mean(energy) + TINY))
+        return moment / (energy + (ridge / energy.shape[0] * xp.sum(energy) + TINY))
     places, count, _ = energy.shape
     identity = xp.eye(count, dtype=energy.dtype)
     ridges = identity * (DRAWS_A_PLACE * places / (draws + 1.0))

@@ -37,8 +37,8 @@ MNIST_DENSE = Recipe(
         learning_rate_schedule="cosine",
         batch_size=128,
         validation_fraction=0.05,
-        probe_every=8,
-        monitor_every=48,  # in steps that run copies anyway
+        probe_every=32,
+        monitor_every=96,  # in steps that run copies anyway
         epochs=10,
     ),
     data=Images(mnist, grey),
