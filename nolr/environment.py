@@ -53,7 +53,7 @@ def blas_kernels() -> list[dict[str, Any]]:
         {
             "library": library["internal_api"],
             "version": library["version"],
-            "kernel": library.get("architecture", "unknown"),
+            "kernel": library.get("architecture") or "unknown",
             "threads": library["num_threads"],
         }
         for library in threadpool_info()
@@ -94,31 +94,28 @@ def _has_avx512() -> bool:
     return bool(getattr(core, "__cpu_features__", {}).get("AVX512_SKX"))
 
 
-def _is_zen4() -> bool:
-    """Zen 4 runs an instruction of AVX-512 as two halves. Of its family only Zen 3 has none."""
-    vendor, family = _processor_entry("vendor_id"), _processor_entry("cpu family")
-    return (vendor, family) == ("AuthenticAMD", "25")
-
-
 def kernel_advice() -> str | None:
-    """Say so when OpenBLAS runs the worse kernel on an AVX-512 processor; None when all is well.
+    """Say so when another kernel of OpenBLAS is worth a try on this processor; None if none is.
 
-    That is its AVX2 kernel where instructions of 512 bits are whole, and its AVX-512 kernel on a
-    Zen 4.
+    On one with AVX-512 that is the kernel of instructions of 512 bits. A Zen 4 (of AMD's family 25
+    the one with AVX-512) runs those as two halves, and is often faster with the kernel of 256 bits.
     """
     np.ones((2, 2)) @ np.ones((2, 2))  # make sure that BLAS is loaded
-    if not _has_avx512():
+    vendor, family = _processor_entry("vendor_id"), _processor_entry("cpu family")
+    if not (vendor and _has_avx512()):
         return None
     narrow = ("Haswell", "Zen")
     better, gain = "SkylakeX", "large matrix products may be up to twice as fast"
-    if _is_zen4():
-        better, gain = "Haswell", "thin matrix products may be up to twice as fast"
+    if (vendor, family) == ("AuthenticAMD", "25"):
+        better, gain = "Haswell", "a step may take a tenth less"
     for library in blas_kernels():
         kernel = library["kernel"]
-        if library["library"] == "openblas" and (kernel in narrow) != (better in narrow):
+        if library["library"] != "openblas" or kernel == "unknown":
+            continue
+        if (kernel in narrow) != (better in narrow):
             return (
-                f"OpenBLAS runs its {kernel} kernel, but its {better} kernel suits this processor: "
-                f"try OPENBLAS_CORETYPE={better}, {gain}"
+                f"OpenBLAS runs its {kernel} kernel, but its {better} kernel may suit this "
+                f"processor better: try OPENBLAS_CORETYPE={better}, {gain}"
             )
     return None
 

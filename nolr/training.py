@@ -221,7 +221,7 @@ class Trainer:
 
 
 def _is_finite(vector: Array) -> bool:
-    """Whether all entries are, and their sum: a sum of squares says so in half the time.
+    """Whether all entries are, and their sum: a sum of squares says so in less than half the time.
 
     Squares can be too large where the entries are not.
     """

@@ -15,7 +15,6 @@ from nolr.environment import keep_memory
 FAULTS = """
 import resource, sys
 import numpy as np
-from nolr import environment
 from nolr.environment import keep_memory
 if sys.argv[1] == "keep":
     assert keep_memory()
@@ -50,24 +49,43 @@ def test_where_nobody_can_be_asked_nothing_happens(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("avx512", "vendor", "kernel", "advice"),
+    ("vendor", "family", "library", "kernel", "advice"),
     [
-        (True, "GenuineIntel", "Haswell", "OPENBLAS_CORETYPE=SkylakeX"),
-        (True, "GenuineIntel", "SapphireRapids", None),
-        (True, "AuthenticAMD", "SkylakeX", "OPENBLAS_CORETYPE=Haswell"),
-        (True, "AuthenticAMD", "Zen", None),
-        (True, "", "Zen", "OPENBLAS_CORETYPE=SkylakeX"),  # nothing is known of the processor
-        (False, "GenuineIntel", "Haswell", None),
-        (False, "AuthenticAMD", "Zen", None),
+        ("GenuineIntel", "6", "openblas", "Haswell", "OPENBLAS_CORETYPE=SkylakeX"),
+        ("GenuineIntel", "6", "openblas", "SapphireRapids", None),
+        ("GenuineIntel", "25", "openblas", "Haswell", "OPENBLAS_CORETYPE=SkylakeX"),
+        ("GenuineIntel", "6", "mkl", "Haswell", None),
+        ("AuthenticAMD", "25", "openblas", "SkylakeX", "OPENBLAS_CORETYPE=Haswell"),
+        ("AuthenticAMD", "25", "openblas", "Zen", None),
+        ("AuthenticAMD", "25", "openblas", "unknown", None),
+        ("AuthenticAMD", "26", "openblas", "Zen", "OPENBLAS_CORETYPE=SkylakeX"),
+        ("AuthenticAMD", "26", "openblas", "SkylakeX", None),
+        ("", "", "openblas", "Zen", None),  # nothing is known of the processor
     ],
 )
 def test_the_kernel_that_suits_the_processor_is_advised(
-    monkeypatch, avx512, vendor, kernel, advice
+    monkeypatch, vendor, family, library, kernel, advice
 ):
-    entries = {"vendor_id": vendor, "cpu family": "25" if vendor == "AuthenticAMD" else "6"}
-    library = {"library": "openblas", "version": "0", "kernel": kernel, "threads": 1}
-    monkeypatch.setattr(environment, "_has_avx512", lambda: avx512)
+    entries = {"vendor_id": vendor, "cpu family": family}
+    blas = {"library": library, "version": "0", "kernel": kernel, "threads": 1}
     monkeypatch.setattr(environment, "_processor_entry", entries.__getitem__)
-    monkeypatch.setattr(environment, "blas_kernels", lambda: [library])
+    monkeypatch.setattr(environment, "blas_kernels", lambda: [blas])
+    monkeypatch.setattr(environment, "_has_avx512", lambda: True)
     found = environment.kernel_advice()
     assert found is None if advice is None else advice in found
+    monkeypatch.setattr(environment, "_has_avx512", lambda: False)
+    assert environment.kernel_advice() is None
+
+
+def test_the_processor_is_read_from_what_the_system_says(monkeypatch, tmp_path):
+    information = tmp_path / "cpuinfo"
+    information.write_text(
+        "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel name\t: AMD: EPYC\n\n"
+        "processor\t: 1\nvendor_id\t: another\n"
+    )
+    monkeypatch.setattr(environment, "Path", lambda path: information)
+    found = [environment._processor_entry(name) for name in ("vendor_id", "cpu family", "none")]
+    assert found == ["AuthenticAMD", "25", ""]
+    assert environment.processor().startswith("AMD: EPYC, ")
+    information.unlink()
+    assert environment._processor_entry("vendor_id") == ""

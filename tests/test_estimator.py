@@ -590,9 +590,14 @@ def test_the_best_weight_is_signal_over_power():
     assert Merit().update(5.0, 5.0).best_weight() == 0.0  # one measurement has no spread
 
 
-def test_only_every_so_many_steps_are_measured():
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"control_variate": JacobianControlVariate(residual=0.0), "probe_every": 2}],
+    ids=["with copies in every step", "without copies in some measured steps"],
+)
+def test_only_every_so_many_steps_are_measured(options):
     network, params, batch = make()
-    method = LikelihoodRatio(monitor_every=3)
+    method = LikelihoodRatio(monitor_every=3, **options)
     state = method.init(network, params, CrossEntropy())
     weights = []
     for step in range(7):

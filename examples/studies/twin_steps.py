@@ -1,8 +1,8 @@
 """What one training step costs, for nolr and for a twin: time and memory.
 
-Every measurement has a fresh process of its own. In one process the threads of one library wait in
-a busy loop while another computes, and one finds memory that another gave back; and where the
-system puts the threads of a process can make it slow for as long as it lives.
+In every turn each contender has a fresh process of its own. In one process the threads of one
+library wait in a busy loop while another computes, and one finds memory that another gave back; and
+where the system puts the threads of a process can make it slow for as long as it lives.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["cost", "memory"]
 
 OURS = {
     "nolr": {},
-    "nolr, 2 workers": {"workers": 2, "threads": 1},
+    "nolr, 2 workers": {"workers": 2},
     "nolr on torch": {"backend": "torch"},
 }
 THREADS = (1, 2)
@@ -87,7 +87,7 @@ def memory(name: str) -> dict:
 
 
 def in_fresh_process(function: Callable[..., Any], *arguments: str) -> Any:
-    """What a function of this file returns there."""
+    """What a function of this file returns in a process of its own."""
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
         return process.submit(function, *arguments).result()
 

@@ -171,7 +171,7 @@ class LikelihoodRatio:
         grads: list[Params] = [{} for _ in params]
         for node, step in zip(network.stages, steps, strict=True):
             grads[node] = step.gradient()
-        if copies or monitor:
+        if copies or monitor:  # else there is nothing new to learn, or to measure
             state = self._learn(steps, state, key.step)
         info = Figures(
             estimand=self.estimand(network, loss),

@@ -30,7 +30,7 @@ def _build(settings: Settings) -> Sequential:
 
 MNIST_DENSE = Recipe(
     name="mnist-dense",
-    summary="MNIST, dense 784-256-128-10 ReLU: 98.3 % in 12 s",
+    summary="MNIST, dense 784-256-128-10 ReLU: 98.3 % in 9 s",
     settings=Settings(
         hidden=(256, 128),
         learning_rate=2e-3,
