@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from math import pi, prod, sqrt
 
 from nolr.backends import backend_of, namespace
+from nolr.checks import use_plain_numbers
 from nolr.types import Array
 
 __all__ = ["Identity", "ReLU", "Sigmoid", "Step", "Tanh", "identity", "relu", "sigmoid", "tanh"]
@@ -135,6 +136,9 @@ class Step:
     """
 
     threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        use_plain_numbers(self)
 
     def __call__(self, z: Array) -> Array:
         return namespace(z).astype(z > self.threshold, z.dtype)

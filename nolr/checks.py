@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from numbers import Integral
+from typing import Any
+
+import numpy as np
 
 from nolr.backends import same_backend
 from nolr.errors import BadInput, nearest
@@ -15,6 +19,7 @@ __all__ = [
     "check_sizes",
     "check_source",
     "check_steps",
+    "use_plain_numbers",
 ]
 
 SOURCES = ("device", "host")
@@ -61,3 +66,14 @@ def check_source(source: object) -> None:
     """Raise BadInput unless random numbers can be drawn there."""
     if source not in SOURCES:
         raise BadInput(f"there is no noise source {source!r}{nearest(str(source), SOURCES)}")
+
+
+def use_plain_numbers(owner: Any) -> None:
+    """Make Python's numbers of those of NumPy among the attributes of a frozen dataclass.
+
+    A Python number leaves the dtype of an array as it is; one out of `np.linspace` makes float64 of
+    float32, without a word.
+    """
+    for field in fields(owner):
+        if isinstance(value := getattr(owner, field.name), np.number):
+            object.__setattr__(owner, field.name, value.item())

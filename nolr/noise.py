@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from nolr.backends import namespace
+from nolr.checks import use_plain_numbers
 from nolr.errors import BadInput
 from nolr.types import Array
 
@@ -35,6 +36,7 @@ class Gaussian:
     linear = True
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         _check_level(self.sigma)
 
     @property
@@ -70,6 +72,7 @@ class Laplace:
     linear = False
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         _check_level(self.sigma)
 
     @property

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import inf, prod
 
 from nolr.backends import namespace
+from nolr.checks import use_plain_numbers
 from nolr.errors import BadInput
 from nolr.learning_rates import LearningRate, as_learning_rate
 from nolr.types import Array, Params
@@ -67,6 +68,7 @@ class SGD:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         as_learning_rate(self.learning_rate)
         _check_fraction("momentum", self.momentum)
         _check_decay(self.weight_decay)
@@ -77,7 +79,7 @@ class SGD:
     def update(
         self, gradient: Array, state: tuple[Array, ...], vector: Array, step: int
     ) -> tuple[Array, tuple[Array, ...]]:
-        rate = as_learning_rate(self.learning_rate)(step)
+        rate = float(as_learning_rate(self.learning_rate)(step))
         momentum = state[0] * self.momentum
         momentum += gradient
         new = vector * (1.0 - rate * self.weight_decay)
@@ -111,6 +113,7 @@ class Adam:
     l2: float = 0.0
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         as_learning_rate(self.learning_rate)
         _check_fraction("beta1", self.beta1)
         _check_fraction("beta2", self.beta2)
@@ -124,7 +127,7 @@ class Adam:
     def update(
         self, gradient: Array, state: tuple[Array, ...], vector: Array, step: int
     ) -> tuple[Array, tuple[Array, ...]]:
-        rate = as_learning_rate(self.learning_rate)(step)
+        rate = float(as_learning_rate(self.learning_rate)(step))
         # The hats, taken out of the formula: numbers instead of arrays.
         deviations = _discounted_count(self.beta2, step + 1) ** 0.5
         size = rate * deviations / _discounted_count(self.beta1, step + 1)

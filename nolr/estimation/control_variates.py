@@ -40,6 +40,7 @@ from math import inf
 from typing import NamedTuple
 
 from nolr.backends import namespace
+from nolr.checks import use_plain_numbers
 from nolr.errors import BadInput, nearest
 from nolr.estimation.forgetting import Forgetting, as_forgetting
 from nolr.estimation.regression import TINY, explain, regress
@@ -139,6 +140,7 @@ class JacobianControlVariate:
     forgets: str = "evenly"
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         if self.residual != "adaptive" and not (
             isinstance(self.residual, int | float) and 0 <= self.residual <= 1
         ):

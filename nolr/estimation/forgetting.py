@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import TypeAlias
 
 from nolr.errors import BadInput
@@ -55,6 +56,6 @@ def as_forgetting(forgetting: float | Forgetting) -> Forgetting:
 
 
 def _check(factor: float) -> float:
-    if not (isinstance(factor, int | float) and 0 < factor < 1):
+    if not (isinstance(factor, Real) and 0 < factor < 1):
         raise BadInput(f"forgetting must lie between 0 and 1, got {factor!r}")
-    return factor
+    return float(factor)

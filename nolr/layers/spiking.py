@@ -21,7 +21,7 @@ import numpy as np
 
 from nolr.activations import Step
 from nolr.backends import namespace
-from nolr.checks import check_sizes, check_steps
+from nolr.checks import check_sizes, check_steps, use_plain_numbers
 from nolr.copies import fresh_noisy
 from nolr.errors import BadInput
 from nolr.initializers import Initializer, he_normal
@@ -80,6 +80,7 @@ class LIF:
         return self.learn_decay  # W sees the inputs alone, whatever the potential was
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         check_sizes(self, "inputs", "units")
         if self.steps is not None:
             check_sizes(self, "steps")
