@@ -1,4 +1,4 @@
-"""Checks of arguments that more than one part of nolr makes, so that they all say the same."""
+"""What more than one part of nolr does with arguments, so that they all say and take the same."""
 
 from __future__ import annotations
 

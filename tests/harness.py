@@ -21,7 +21,7 @@ from nolr.activations import Identity, Tanh
 from nolr.backends import get_backend
 from nolr.copies import split_copies
 from nolr.estimation import JacobianControlVariate, Joint, LikelihoodRatio
-from nolr.estimation.control_variates import Evidence
+from nolr.estimation.evidence import Evidence
 from nolr.layers import Dense
 from nolr.losses import CrossEntropy, MeanSquaredError
 from nolr.network import Residual, Sequential

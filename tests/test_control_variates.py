@@ -8,7 +8,7 @@ import pytest
 from nolr.backends import get_backend
 from nolr.errors import BadInput
 from nolr.estimation import JacobianControlVariate
-from nolr.estimation.control_variates import Evidence
+from nolr.estimation.evidence import Evidence
 from nolr.estimation.figures import Merit
 
 

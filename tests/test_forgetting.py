@@ -7,7 +7,7 @@ import pytest
 
 from nolr.errors import BadInput
 from nolr.estimation import JacobianControlVariate
-from nolr.estimation.control_variates import Evidence
+from nolr.estimation.evidence import Evidence
 from nolr.estimation.forgetting import Lengthening, as_forgetting
 from nolr.learning_rates import Cosine
 

@@ -9,7 +9,7 @@ from nolr.activations import Tanh, identity
 from nolr.backends import get_backend
 from nolr.errors import BadInput
 from nolr.estimation import JacobianControlVariate, Joint, LikelihoodRatio
-from nolr.estimation.control_variates import Evidence
+from nolr.estimation.evidence import Evidence
 from nolr.estimation.probes import make_probe
 from nolr.layers import AvgPool2D, Conv2D, Dense, Flatten
 from nolr.losses import CrossEntropy

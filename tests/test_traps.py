@@ -17,7 +17,7 @@ from harness import estimates, estimator, judge, truth_of
 from nolr.copies import tile
 from nolr.estimation import CleanLoss, Joint, LayerWise, LeaveGroupOut, NoBaseline
 from nolr.estimation import perturbation as module
-from nolr.estimation.control_variates import Evidence
+from nolr.estimation.evidence import Evidence
 from nolr.estimation.stage import StageStep
 from nolr.sampling import Antithetic, Independent
 from nolr.tails import Local

@@ -35,6 +35,7 @@ from twin_steps import cost, memory
 from twin_training import accuracy, twin
 
 from nolr.environment import keep_memory, kernel_advice, processor, versions
+from nolr.errors import BadInput
 from nolr.files import write_atomically
 from nolr.recipes import RECIPES
 
@@ -73,7 +74,10 @@ def main() -> None:
         print_tables(rows)
         draw(rows)
     elif section in sections:
-        record(section, names or list(RECIPES), sections[section])
+        try:
+            record(section, names or list(RECIPES), sections[section])
+        except BadInput as error:
+            sys.exit(str(error))
     else:
         sys.exit(f"expected one of {', '.join(sections)} or table, got {section!r}")
 

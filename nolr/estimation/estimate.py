@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nolr.estimation.control_variates import Evidence
+from nolr.estimation.evidence import Evidence
 from nolr.estimation.figures import Figures, Merit
 from nolr.types import Array, Params
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from nolr.backends import namespace
 from nolr.context import Condition
-from nolr.estimation.control_variates import Evidence, JacobianControlVariate
+from nolr.estimation.control_variates import JacobianControlVariate
+from nolr.estimation.evidence import Evidence
 from nolr.estimation.probes import Probe
 from nolr.pathways import Pathway
 from nolr.types import Array, Reach, Route
