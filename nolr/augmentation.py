@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nolr.backends import backend_of, get_backend
-from nolr.checks import check_source, use_plain_numbers
+from nolr.checks import check_source
 from nolr.errors import BadInput
 from nolr.types import Array, Key
 
@@ -35,7 +35,6 @@ class FeatureDropout:
     source: str = "device"
 
     def __post_init__(self) -> None:
-        use_plain_numbers(self)
         if not 0 <= self.rate < 1:
             raise BadInput(f"the rate of dropout must lie in [0, 1), got {self.rate}")
         check_source(self.source)

@@ -76,6 +76,11 @@ def test_the_check_sees_a_number_that_is_not_plain():
     assert "float64" in dtypes(SMOOTH, LikelihoodRatio(noise=noise))
 
 
+def test_time_steps_make_no_arrays_of_another_dtype():
+    layer = LIF(3, 4, 3, NINE_TENTHS, ONE)  # which adds them to float32 in place: none comes out
+    assert type(layer.decay) is type(layer.threshold) is float
+
+
 @pytest.mark.parametrize(
     "optimizer",
     [

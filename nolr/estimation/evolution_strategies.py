@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import ClassVar
 
-from nolr.checks import check_sizes, use_plain_numbers
+from nolr.checks import check_sizes
 from nolr.errors import BadInput
 from nolr.estimation.baselines import CleanLoss
 from nolr.estimation.parameter_space import ParameterSearch
@@ -66,7 +66,6 @@ class EvolutionStrategies(ParameterSearch):
     """Where the noise is that smooths the loss, for certificates."""
 
     def __post_init__(self) -> None:
-        use_plain_numbers(self)
         if not isinstance(self.sigma, Real):
             raise BadInput(
                 f"sigma of EvolutionStrategies is a number like 0.01, got {self.sigma!r}"

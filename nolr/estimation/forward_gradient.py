@@ -24,7 +24,7 @@ from numbers import Real
 from typing import ClassVar
 
 from nolr.backends import namespace
-from nolr.checks import check_sizes, use_plain_numbers
+from nolr.checks import check_sizes
 from nolr.errors import BadInput
 from nolr.estimation.baselines import NoBaseline
 from nolr.estimation.parameter_space import ParameterSearch
@@ -81,7 +81,6 @@ class ForwardGradient(ParameterSearch):
     """Where the noise is that smooths the loss, for certificates."""
 
     def __post_init__(self) -> None:
-        use_plain_numbers(self)
         if tuple(self.sampler.signs) != (1.0, -1.0):
             raise BadInput(
                 "ForwardGradient takes its differences between the two copies of a pair, but the "

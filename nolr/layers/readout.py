@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from nolr.backends import backend_of, itemsize
-from nolr.checks import check_steps, use_plain_numbers
+from nolr.checks import check_steps
 from nolr.errors import BadInput
 from nolr.reach import Everywhere
 from nolr.routes import WeightedSum
@@ -82,7 +82,6 @@ class LeakyOverTime(_OverTime):
     decay: float = 0.9
 
     def __post_init__(self) -> None:
-        use_plain_numbers(self)
         if not 0 <= self.decay <= 1:
             raise BadInput(f"the decay of LeakyOverTime must lie in [0, 1], got {self.decay}")
 
